@@ -1,0 +1,89 @@
+"""A pretrained model as the rooms see it: the whole transformers object, its trunk, and the roles of its layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adaptune.core.lazy import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """Where one stack of layers (encoder or decoder) keeps its parts. Paths are relative to the trunk or to one layer."""
+
+    layers: str
+    """Path from the trunk to the ModuleList of layers, `encoder.layer`."""
+    embeddings: tuple[str, ...]
+    """Paths from the trunk to everything before the first layer."""
+    query: str
+    key: str
+    value: str
+    """Paths within a layer. Where one matrix holds all three (GPT-2), the three are equal."""
+    attention_output: str
+    feed_forward: tuple[str, ...]
+    """Matrices of the feed-forward part in the order they are used; the last returns to the hidden size."""
+    norms: tuple[str, ...]
+    """Layer norms within a layer."""
+    final_norm: str | None = None
+    """Path from the trunk to a norm after the last layer."""
+    attention: str = ""
+    """Path within a layer to the self-attention module whose output is added to the residual."""
+    cross: tuple[str, ...] = ()
+    """Query, key, value, output matrices of cross-attention, for decoders of two-stack models."""
+    causal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """The row of a model family in the table of layer roles."""
+
+    family: str
+    """transformers' `model_type`."""
+    stacks: tuple[Stack, ...]
+    """One stack, or encoder and decoder."""
+    segments: bool = False
+    """Whether the trunk takes token_type_ids."""
+    shares_layers: bool = False
+    """One set of weights used at every depth (ALBERT)."""
+    takes_past: bool = False
+    """Whether attention takes past keys and values (prefixes)."""
+    pooler: str | None = None
+    """Path from the trunk to a pooling layer that hidden states do not pass through."""
+
+    @property
+    def main(self) -> Stack:
+        """The stack whose hidden states heads read: the only one, or the decoder."""
+        return self.stacks[-1]
+
+
+Pooling = Literal["mean", "first", "last"]
+
+
+@dataclass(slots=True)
+class Backbone:
+    """A loaded pretrained model; frozen, and shared by every adapter on it."""
+
+    whole: torch.nn.Module
+    """The transformers object (AutoModel, or a ForCausalLM, ForMaskedLM, Seq2SeqLM class where the head asks for words)."""
+    trunk: torch.nn.Module
+    """Its base model."""
+    vocabulary: torch.nn.Module | None
+    """Its frozen output layer over words, if it has one."""
+    roles: Roles
+    tokenizer: Any
+    """A transformers fast tokenizer."""
+    name: str
+    """As the recipe names it: hub id or folder."""
+    revision: str | None
+    fingerprint: str
+    """SHA-256 of the trunk's tensors as stored."""
+    pooling: Pooling
+    """How this model's sentence vectors are meant to be made."""
+    max_length: int
+    """Tokens the model can read."""
+
+    @property
+    def hidden_size(self) -> int:
+        """D"""
+        return int(self.whole.config.hidden_size)  # type: ignore[union-attr,arg-type]

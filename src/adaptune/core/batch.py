@@ -1,0 +1,64 @@
+"""Encoded sequences, and batches of them as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptune.core.lazy import torch
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One token sequence of one row."""
+
+    row: int
+    """Index of its row within the split."""
+    ids: NDArray[np.int32]
+    """(T,) token ids, special tokens included."""
+    segments: NDArray[np.int8] | None
+    """(T,) 0 first part, 1 second part; None where the model knows no segments."""
+    tokens: NDArray[np.int32]
+    """(N,) position of the token that stands for each labelled item; empty where the sequence as a whole is labelled."""
+    items: NDArray[np.int32]
+    """(N,) which item (word) of its row each of `tokens` is; every item stands in exactly one window of its row."""
+    labels: NDArray[np.int64] | NDArray[np.float32] | None
+    """(N,) label index of each item, or (1,) of the whole sequence ((C,) for several labels); None where unlabelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sequences padded to one length. All tensors are on one device; padding is on the right."""
+
+    rows: torch.Tensor
+    """(B,) index of each sequence's row within the split."""
+    mask: torch.Tensor
+    """(B, T) 1 for a token, 0 for padding."""
+    ids: torch.Tensor | None = None
+    """(B, T) token ids; None where embeddings stand in for them."""
+    segments: torch.Tensor | None = None
+    """(B, T)"""
+    embeddings: torch.Tensor | None = None
+    """(B, T, D) input embeddings, for attribution."""
+    sequence_of: torch.Tensor | None = None
+    """(N,) the sequence of each labelled item; None where whole sequences are labelled."""
+    token_of: torch.Tensor | None = None
+    """(N,) its token."""
+    items: torch.Tensor | None = None
+    """(N,) which item of its row."""
+    labels: torch.Tensor | None = None
+    """(N,) or, for whole sequences, (B,) or (B, C); None where unlabelled."""
+    features: torch.Tensor | None = None
+    """(B, F) numbers of the row that a head may read beside the text."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens, padding not counted."""
+        return int(self.mask.sum())

@@ -1,0 +1,62 @@
+"""The output layer, its loss and its decoding: the abstract Head."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar, NamedTuple
+
+from adaptune.core.backbone import Backbone
+from adaptune.core.batch import Batch
+from adaptune.core.config import Part
+from adaptune.core.lazy import torch
+from adaptune.core.types import Answer, Labels
+
+
+class LossSum(NamedTuple):
+    """A loss as sum and count, so that the engine can divide across micro-batches and processes."""
+
+    total: torch.Tensor
+    """() sum over labelled items, differentiable."""
+    count: torch.Tensor
+    """() number of labelled items (or the sum of their class weights)."""
+
+
+class Head(Part, ABC):
+    """Owns the output layer, the loss, the decoding; reads hidden states, never token ids."""
+
+    couples_rows: ClassVar[bool] = False
+    """Whether rows of one batch see each other (in-batch negatives)."""
+    reads_words: ClassVar[bool] = False
+    """Whether it needs the model's own output layer over words."""
+
+    @abstractmethod
+    def build(self, backbone: Backbone, labels: Labels) -> torch.nn.Module:
+        """A fresh output layer, initialised from torch's generator."""
+
+    @abstractmethod
+    def loss(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> LossSum:
+        """(B, T, D) -> sum and count over the labelled items of the batch."""
+
+    @abstractmethod
+    def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
+        """(B, T, D) -> one Answer a row of the batch, by row index. All windows of a row stand in one batch."""
+
+    def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor | None:
+        """(B, T, D) -> (N, F) what the last linear layer reads of each labelled item, for the warm start; None: no such fit."""
+        return None
+
+    def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
+        """The last linear layer, (C, F), whose optimum on `features` under softmax cross-entropy warm-starts the head."""
+        return None
+
+    def grown(self, layer: torch.nn.Module, old: dict[str, torch.Tensor], old_labels: Labels, labels: Labels) -> None:
+        """Load the state of a layer with fewer labels: old labels keep their rows, new ones their fresh initialisation."""
+        own = layer.state_dict()
+        kept = [labels.index(name) for name in old_labels.names]
+        for name, tensor in old.items():
+            if own[name].shape == tensor.shape and len(labels) == len(old_labels):
+                own[name] = tensor
+            else:
+                own[name] = own[name].clone()
+                own[name][kept] = tensor
+        layer.load_state_dict(own)

@@ -1,0 +1,30 @@
+"""Heavy libraries, imported at their first use, so that reading recipes, data and `--help` never waits for them.
+
+`from adaptune.core.lazy import torch` gives an object that stands for the library: type checkers see the library itself,
+and the first attribute asked of it imports it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+
+class _Lazy(ModuleType):
+    """A library that imports itself when an attribute of it is first asked for."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(import_module(self.__name__), name)
+        setattr(self, name, value)
+        return value
+
+
+if TYPE_CHECKING:
+    import peft as peft
+    import torch as torch
+    import transformers as transformers
+else:
+    peft = _Lazy("peft")
+    torch = _Lazy("torch")
+    transformers = _Lazy("transformers")

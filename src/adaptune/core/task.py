@@ -1,0 +1,64 @@
+"""What one labelled row means: the abstract Task."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence as Several
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from adaptune.core.config import Part
+from adaptune.core.types import Answer, Array, Example, Labels, Row, Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column that a task reads."""
+
+    name: str
+    """The task's name for it, `text`."""
+    help: str
+    aliases: tuple[str, ...] = ()
+    """Names that files commonly give it, best first; used to detect the column where a recipe maps none."""
+    required: bool = True
+    label: bool = False
+    """Whether it holds the answer; such a column may be missing where rows are only predicted."""
+
+
+class Task(Part, ABC):
+    """What one labelled row means."""
+
+    metric: ClassVar[str]
+    """What early stopping and comparisons watch by default; larger is better."""
+    metrics: ClassVar[tuple[str, ...]]
+    """Every metric that `score` gives."""
+    columns: ClassVar[tuple[Column, ...]]
+    default_head: ClassVar[str]
+
+    @abstractmethod
+    def example(self, row: Row) -> Example:
+        """The row as sequences and targets; pure. Unlabelled rows give targets None. Raises DataError."""
+
+    @abstractmethod
+    def labels(self, examples: Several[Example]) -> Labels:
+        """The label inventory of labelled training examples, in a stable order. Raises DataError."""
+
+    @abstractmethod
+    def score(self, predicted: Several[Any], expected: Several[Any]) -> Scores:
+        """Every metric over answers' values; pure."""
+
+    @abstractmethod
+    def counts(self, predicted: Several[Any], expected: Several[Any]) -> Array:
+        """(R, K) per row, the counts whose sums over rows decide the default metric; what a bootstrap resamples."""
+
+    @abstractmethod
+    def metric_of(self, totals: Array) -> Array:
+        """(..., K) sums of counts -> (...) the default metric."""
+
+    @abstractmethod
+    def strata(self, examples: Several[Example]) -> list[str]:
+        """One stratum a row, for splits that keep class shares."""
+
+    @abstractmethod
+    def describe(self, example: Example, answer: Answer) -> dict[str, Any]:
+        """The answer as people read it and JSON holds it: a label, or entities with their words and offsets."""

@@ -1,0 +1,121 @@
+"""The values that pass between rooms.
+
+Shape letters: B sequences of a batch, T tokens, D hidden size, C classes, N labelled items of a batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of data as it was read, its values under the names that its task uses (after column mapping)."""
+
+    source: str
+    """The file it came from."""
+    number: int
+    """The line where the row starts, counted from 1 (records of formats without lines: the record's number)."""
+    values: Mapping[str, Any]
+
+    @property
+    def where(self) -> str:
+        """`train.csv, row 12`, for messages."""
+        return f"{self.source}, row {self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """An ordered label inventory; the order is that of the output layer's rows."""
+
+    names: tuple[str, ...]
+    _index: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", {name: index for index, name in enumerate(self.names)})
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._index
+
+    def index(self, name: str) -> int:
+        """The output row of a label. Raises KeyError."""
+        return self._index[name]
+
+    def extended(self, other: Labels) -> Labels:
+        """These labels in their order, then those of the other that are new: how a label set grows."""
+        return Labels(self.names + tuple(name for name in other.names if name not in self))
+
+
+@dataclass(frozen=True, slots=True)
+class OfSequence:
+    """A target for the whole sequence: a label, several labels, or a number."""
+
+    value: str | float | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfWords:
+    """A target for every word of the sequence's first part, None for a word without one."""
+
+    values: tuple[str | None, ...]
+
+
+Target = OfSequence | OfWords
+
+
+@dataclass(frozen=True, slots=True)
+class Sequence:
+    """What becomes one token sequence (or several windows of it): a text or words, perhaps with a second part."""
+
+    first: str | Words
+    second: str | Words | None = None
+    target: Target | None = None
+    """None where the row is unlabelled."""
+    overflow: Literal["cut", "window"] = "cut"
+    """What happens to a first part longer than the model: cut at the end, or read in overlapping windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row as its task understands it."""
+
+    row: Row
+    sequences: tuple[Sequence, ...]
+    expected: Any = None
+    """The right answer's value, as `Task.score` compares it; None where the row is unlabelled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a head says of one row."""
+
+    value: Any
+    """A label (classify), one tag a word (tag)."""
+    probability: float
+    """Of the value: in [0, 1]; for several items the mean over them."""
+    probabilities: tuple[float, ...] = ()
+    """classify: of every label, in the order of the labels. tag: of every word's tag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a task's scorer measured."""
+
+    values: Mapping[str, float]
+    """Every metric by name, `accuracy: 0.93`."""
+    per_class: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """precision, recall, f1, support of each class or entity type."""
+    confusion: tuple[tuple[int, ...], ...] = ()
+    """Counts, expected class a row, predicted class a column, in the order of `classes`."""
+    classes: tuple[str, ...] = ()
+
+
+Array = Any
+"""A numpy array; its shape stands in the docstring of what returns it."""

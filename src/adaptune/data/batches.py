@@ -1,0 +1,135 @@
+"""Batches cut by a budget of tokens from length-sorted windows, and their tensors. Knows no files and no tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adaptune.core.batch import Batch, Encoded
+from adaptune.core.config import Config
+from adaptune.core.lazy import torch
+
+WINDOW = 50
+"""Batches' worth of shuffled sequences that are sorted by length together: long enough to leave little padding, short
+enough to keep batches random."""
+
+
+class Budget(Config):
+    """How much one batch holds."""
+
+    tokens: int
+    """Most tokens, padding included; a longer single sequence is a batch of its own."""
+    rows: int
+    """Most sequences."""
+
+
+class Batches:
+    """The batches of every epoch over encoded sequences: a pure function of seed and epoch."""
+
+    def __init__(self, encoded: Sequence[Encoded], budget: Budget, *, pad: int, seed: int) -> None:
+        """`pad` is the id of the padding token."""
+        self.encoded = encoded
+        self.budget = budget
+        self.pad = pad
+        self.seed = seed
+        self._lengths = np.array([len(sequence.ids) for sequence in encoded], dtype=np.int64)
+
+    def plan(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Indices of the sequences of each batch, in the order of one epoch."""
+        generator = np.random.default_rng([self.seed, epoch])
+        order = generator.permutation(len(self.encoded))
+        mean = max(1.0, float(self._lengths.mean()))
+        window = WINDOW * max(1, min(self.budget.rows, int(self.budget.tokens / mean)))
+        batches = []
+        for start in range(0, len(order), window):
+            part = order[start : start + window]
+            part = part[self._lengths[part].argsort(kind="stable")]
+            batches += list(cut(part, self._lengths, self.budget))
+        return [batches[index] for index in generator.permutation(len(batches))]
+
+    def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of one epoch, after the first `skip`."""
+        for indices in self.plan(epoch)[skip:]:
+            yield collate([self.encoded[index] for index in indices], self.pad)
+
+    def per_epoch(self) -> int:
+        """How many batches the first epoch has; later ones may differ by a few."""
+        return len(self.plan(0))
+
+
+def cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) -> Iterator[NDArray[np.int64]]:
+    """Consecutive pieces of `order`, each within the budget."""
+    start, longest = 0, 0
+    for position, index in enumerate(order.tolist()):
+        longest_with = max(longest, int(lengths[index]))
+        size = position - start + 1
+        if size > 1 and (size > budget.rows or size * longest_with > budget.tokens):
+            yield order[start:position]
+            start, longest_with = position, int(lengths[index])
+        longest = longest_with
+    if start < len(order):
+        yield order[start:]
+
+
+def by_rows(encoded: Sequence[Encoded], budget: Budget) -> list[NDArray[np.int64]]:
+    """Batches for prediction: length-sorted, every window of a row in the same batch."""
+    rows: dict[int, list[int]] = {}
+    for index, sequence in enumerate(encoded):
+        rows.setdefault(sequence.row, []).append(index)
+    groups = sorted(rows.values(), key=lambda group: max(len(encoded[index].ids) for index in group))
+    batches: list[list[int]] = [[]]
+    longest = 0
+    for group in groups:
+        longest = max(longest, *(len(encoded[index].ids) for index in group))
+        size = len(batches[-1]) + len(group)
+        if batches[-1] and (size > budget.rows or size * longest > budget.tokens):
+            batches.append([])
+            longest = max(len(encoded[index].ids) for index in group)
+        batches[-1] += group
+    return [np.array(batch, dtype=np.int64) for batch in batches if batch]
+
+
+def collate(sequences: Sequence[Encoded], pad: int) -> Batch:
+    """One batch, padded on the right to its longest sequence."""
+    lengths = np.array([len(sequence.ids) for sequence in sequences])
+    shape = (len(sequences), int(lengths.max()))
+    mask = np.arange(shape[1])[None, :] < lengths[:, None]
+    ids = np.full(shape, pad, dtype=np.int64)
+    ids[mask] = np.concatenate([sequence.ids for sequence in sequences])
+    tensors = {
+        "rows": np.array([sequence.row for sequence in sequences], dtype=np.int64),
+        "mask": mask.astype(np.int64),
+        "ids": ids,
+        **_segments(sequences, mask),
+        **_items(sequences),
+        **_labels(sequences),
+    }
+    return Batch(**{name: torch.from_numpy(array) for name, array in tensors.items()})
+
+
+def _segments(sequences: Sequence[Encoded], mask: NDArray[np.bool_]) -> dict[str, NDArray[np.int64]]:
+    if sequences[0].segments is None:
+        return {}
+    segments = np.zeros(mask.shape, dtype=np.int64)
+    segments[mask] = np.concatenate([sequence.segments for sequence in sequences if sequence.segments is not None])
+    return {"segments": segments}
+
+
+def _items(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
+    if not any(len(sequence.tokens) for sequence in sequences):
+        return {}
+    counts = [len(sequence.tokens) for sequence in sequences]
+    return {
+        "sequence_of": np.repeat(np.arange(len(sequences)), counts),
+        "token_of": np.concatenate([sequence.tokens for sequence in sequences]).astype(np.int64),
+        "items": np.concatenate([sequence.items for sequence in sequences]).astype(np.int64),
+    }
+
+
+def _labels(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+    found = [sequence.labels for sequence in sequences if sequence.labels is not None]
+    if len(found) < len(sequences):
+        return {}
+    return {"labels": np.concatenate(found)}

@@ -1,0 +1,60 @@
+"""The `train` section of a recipe."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from adaptune.core.config import Config
+
+
+class TrainConfig(Config):
+    """How training goes; every field has a sensible default."""
+
+    epochs: float = Field(default=5, ge=0)
+    """Passes over the training rows; 0 keeps the warm-started head alone."""
+    max_steps: int | None = Field(default=None, ge=1)
+    """Stop after so many optimizer steps."""
+    max_seconds: float | None = Field(default=None, gt=0)
+    """Stop after so many seconds of training, warm start and evaluations included, with the best weights so far."""
+    learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate of the method's weights; none: the method's own default."""
+    head_learning_rate: float | None = Field(default=None, gt=0)
+    """Peak learning rate of the head; none: the method's, or a tenth of it after a warm start."""
+    optimizer: Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "adagrad", "sgd"] = "adamw"
+    """Which optimizer of PyTorch."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of sgd and rmsprop."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """On matrices; biases, norms and vectors have none."""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """How the learning rate falls after the warm-up."""
+    warmup: float = Field(default=0.06, ge=0, lt=1)
+    """Share of all steps in which the learning rate rises from 0."""
+    clip: float | None = Field(default=1.0, gt=0)
+    """Largest norm of the gradient; none: not clipped."""
+    batch_tokens: int = Field(default=1024, ge=16)
+    """Most tokens in one batch, padding included."""
+    batch_rows: int = Field(default=64, ge=1)
+    """Most sequences in one batch."""
+    accumulate: int = Field(default=1, ge=1)
+    """Batches to an optimizer step."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Of the matrix products; weights that learn stay fp32."""
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """Where to train; auto takes an accelerator where there is one."""
+    dropout: bool = False
+    """Whether the frozen parts of the model keep their dropout."""
+    warm_start: bool = True
+    """Whether the head is first fitted to its optimum on frozen features; the state then counts as the first checkpoint."""
+    metric: str | None = None
+    """What decides which weights are best, larger is better; none: the task's own."""
+    evaluate_every: int | None = Field(default=None, ge=1)
+    """Optimizer steps between evaluations on validation rows; none: once an epoch."""
+    patience: int | None = Field(default=3, ge=1)
+    """Evaluations without a gain before training stops; none: never."""
+    min_gain: float = Field(default=0.0, ge=0)
+    """What counts as a gain in the metric."""
+    save_every: float = Field(default=60, ge=0)
+    """Seconds between checkpoints, beside those at every evaluation."""

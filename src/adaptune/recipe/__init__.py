@@ -1,0 +1,8 @@
+"""Recipes: one YAML file is one run. Every error is named at once, each with its path, before any model is loaded."""
+
+from __future__ import annotations
+
+from adaptune.recipe.describe import schema
+from adaptune.recipe.load import Recipe, load_recipe
+
+__all__ = ["Recipe", "load_recipe", "schema"]

@@ -150,13 +150,14 @@ def read_sentences(folder: Path) -> list[Sentence]:
         file = folder / f"{name}_GroundTruth.txt"
         if not file.is_file():
             raise DataError(f"{folder} holds no {file.name}: name the unpacked hutto_ICWSM_2014 folder of {ARCHIVE}")
-        for number, line in enumerate(file.read_text(encoding="utf-8").rstrip("\n").split("\n"), start=1):
-            try:
-                key, rating, text = line.split("\t")
-                label = label_of(float(rating))
-            except ValueError:
-                raise DataError(f"{file}, row {number}: expected id, rating, text, found {line[:80]!r}") from None
-            sentences.append(Sentence(text.strip(), label, f"{name} {key.partition('_')[0]}"))
+        with file.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    key, rating, text = line.split("\t")
+                    label = label_of(float(rating))
+                except ValueError:
+                    raise DataError(f"{file}, row {number}: expected id, rating, text, found {line[:80]!r}") from None
+                sentences.append(Sentence(text.strip(), label, f"{name} {key.partition('_')[0]}"))
     return sentences
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from adaptune.core.lazy import torch
@@ -10,12 +11,12 @@ from adaptune.core.lazy import torch
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Where one stack of layers (encoder or decoder) keeps its parts. Paths are relative to the trunk or to one layer."""
+    """Where one stack of layers (encoder or decoder) keeps its parts, by paths from the trunk or within one layer."""
 
     layers: str
     """Path from the trunk to the ModuleList of layers, `encoder.layer`."""
     embeddings: tuple[str, ...]
-    """Paths from the trunk to everything before the first layer."""
+    """Paths from the trunk to every weight that is read before the first layer, or beside it in all layers."""
     query: str
     key: str
     value: str
@@ -28,7 +29,7 @@ class Stack:
     final_norm: str | None = None
     """Path from the trunk to a norm after the last layer."""
     attention: str = ""
-    """Path within a layer to the self-attention module whose output is added to the residual."""
+    """Path within a layer to the module that holds query, key and value and computes self-attention."""
     cross: tuple[str, ...] = ()
     """Query, key, value, output matrices of cross-attention, for decoders of two-stack models."""
     causal: bool = False
@@ -47,7 +48,9 @@ class Roles:
     shares_layers: bool = False
     """One set of weights used at every depth (ALBERT)."""
     takes_past: bool = False
-    """Whether attention takes past keys and values (prefixes)."""
+    """Whether the trunk takes past keys and values for self-attention of its main stack (prefixes)."""
+    offset_positions: bool = False
+    """Whether positions count from pad_token_id + 1 (RoBERTa), so that fewer tokens fit than there are positions."""
     pooler: str | None = None
     """Path from the trunk to a pooling layer that hidden states do not pass through."""
 
@@ -65,11 +68,11 @@ class Backbone:
     """A loaded pretrained model; frozen, and shared by every adapter on it."""
 
     whole: torch.nn.Module
-    """The transformers object (AutoModel, or a ForCausalLM, ForMaskedLM, Seq2SeqLM class where the head asks for words)."""
+    """The transformers object: AutoModel, or a class for causal, masked or sequence-to-sequence words if asked for."""
     trunk: torch.nn.Module
     """Its base model."""
     vocabulary: torch.nn.Module | None
-    """Its frozen output layer over words, if it has one."""
+    """Its frozen output layer over words, (B, T, D) -> (B, T, V), if it was asked for."""
     roles: Roles
     tokenizer: Any
     """A transformers fast tokenizer."""
@@ -82,6 +85,8 @@ class Backbone:
     """How this model's sentence vectors are meant to be made."""
     max_length: int
     """Tokens the model can read."""
+    pooler: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Stored weights of the pooling layer that the trunk was loaded without, by their names within it."""
 
     @property
     def hidden_size(self) -> int:

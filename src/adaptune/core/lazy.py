@@ -1,7 +1,7 @@
 """Heavy libraries, imported at their first use, so that reading recipes, data and `--help` never waits for them.
 
-`from adaptune.core.lazy import torch` gives an object that stands for the library: type checkers see the library itself,
-and the first attribute asked of it imports it.
+`from adaptune.core.lazy import torch` gives an object that stands for the library: type checkers see the library
+itself, and the first attribute asked of it imports it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     import peft as peft
     import torch as torch
     import transformers as transformers
+
+    from adaptune.core import shell as shell
 else:
     peft = _Lazy("peft")
     torch = _Lazy("torch")
     transformers = _Lazy("transformers")
+    shell = _Lazy("adaptune.core.shell")
+
+# Libraries without type hints of their own.
+datasets: Any = _Lazy("datasets")
+pyarrow_parquet: Any = _Lazy("pyarrow.parquet")
+seqeval: Any = _Lazy("seqeval.metrics.sequence_labeling")
+sklearn_exceptions: Any = _Lazy("sklearn.exceptions")
+sklearn_linear_model: Any = _Lazy("sklearn.linear_model")
+sklearn_text: Any = _Lazy("sklearn.feature_extraction.text")

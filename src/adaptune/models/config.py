@@ -1,0 +1,28 @@
+"""The `model` section of a recipe: which pretrained model, and how it is loaded."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from adaptune.core.config import Config
+
+
+class ModelConfig(Config):
+    """Which pretrained model to start from."""
+
+    name: str = Field(min_length=1)
+    """A hub id (`sentence-transformers/all-MiniLM-L6-v2`), a folder, a GGUF file, or `modelscope:NAME`."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; the hub's default where none is given."""
+    max_length: int | None = Field(default=None, ge=8)
+    """Tokens a sequence may have; as many as the model was made for where none is given."""
+    dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
+    """Of the frozen weights in memory; auto: as stored."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """How attention is computed; auto: the fastest that the family has without further libraries."""
+    gguf_file: str | None = None
+    """Which GGUF file of the folder or hub repository to load."""
+    trust_remote_code: bool = False
+    """Whether Python code that comes with the model may run."""

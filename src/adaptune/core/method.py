@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import Field
 
@@ -13,6 +14,33 @@ from adaptune.core.batch import Batch
 from adaptune.core.config import Part
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
+
+State: TypeAlias = "dict[str, torch.Tensor]"
+"""What a method learned, by name."""
+
+
+class Member(NamedTuple):
+    """One of several adapters that stand in one mixed trunk."""
+
+    method: Method
+    state: State
+
+
+@dataclass(slots=True)
+class Rows:
+    """Which member of a mixed trunk each row of the next batch uses: set before every pass, read by every layer."""
+
+    of: torch.Tensor | None = None
+    """(B,) indices into the members."""
+
+
+class PeftFiles(NamedTuple):
+    """What the library peft needs to load an adapter onto its base model."""
+
+    config: Any
+    """A PeftConfig; who writes it adds the base model's name."""
+    tensors: State
+    """By the names of adapter_model.safetensors."""
 
 
 class Method(Part, ABC):
@@ -41,16 +69,16 @@ class Method(Part, ABC):
 
     @abstractmethod
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
-        """Change a frozen trunk in place and mark what learns by requires_grad. Raises Unsupported if nothing would learn."""
+        """Change a frozen trunk in place; what learns has requires_grad. Raises Unsupported if nothing would learn."""
 
     def prepare(self, trunk: torch.nn.Module, batches: Iterable[Batch], total: int) -> None:
         """Look at data and at the number of optimizer steps before training starts."""
 
-    def state(self, trunk: torch.nn.Module) -> dict[str, torch.Tensor]:
+    def state(self, trunk: torch.nn.Module) -> State:
         """What was learned, by name: every tensor that a bundle must hold. Default: the parameters that learn."""
         return {name: p.detach() for name, p in trunk.named_parameters() if p.requires_grad}
 
-    def load(self, trunk: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    def load(self, trunk: torch.nn.Module, state: State) -> None:
         """Put a state back into a changed trunk: replaces tensors, never writes into shared ones. Raises KeyError."""
         replace_parameters(trunk, state)
 
@@ -58,10 +86,12 @@ class Method(Part, ABC):
         """The changed trunk as a plain one with equal outputs, in place. Raises Unsupported."""
         raise Unsupported(f"method {self.name!r} cannot be merged into the base model; serve its bundle as it is")
 
-    def mixed(
-        self, trunk: torch.nn.Module, states: Sequence[dict[str, torch.Tensor]], row_of: torch.Tensor
-    ) -> torch.nn.Module:
-        """A changed trunk in which row i uses states[row_of[i]]. Raises Unsupported: such bundles are served in groups."""
+    def mixed(self, trunk: torch.nn.Module, members: Sequence[Member], rows: Rows) -> torch.nn.Module:
+        """A fresh frozen trunk changed in place so that row i of a batch uses members[rows.of[i]], for inference alone.
+
+        The members' methods may differ in their settings (rank, targets), and be others that mix with this one. Raises
+        Unsupported for those that do not: their bundles are served in groups.
+        """
         raise Unsupported(f"method {self.name!r} cannot mix several bundles in one batch")
 
     def groups(self, trunk: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
@@ -75,12 +105,19 @@ class Method(Part, ABC):
     def after_step(self, trunk: torch.nn.Module, step: int, total: int) -> None:
         """Called after each optimizer step, before the gradients are cleared."""
 
+    def memory(self, trunk: torch.nn.Module) -> State:
+        """What later steps depend on beside the state (running averages): kept in checkpoints, not in bundles."""
+        return {}
+
+    def recall(self, trunk: torch.nn.Module, memory: State) -> None:
+        """Take up a memory again, after its state was loaded and before `prepare`."""
+
     def first_layer(self, trunk: torch.nn.Module, roles: Roles) -> int | None:
         """The lowest layer that must run anew in every epoch; its input may be cached. None: nothing may be cached."""
         return None
 
-    def peft_config(self, base: str) -> Any:
-        """peft's own configuration of a method whose bundles peft can load."""
+    def peft_files(self, trunk: torch.nn.Module) -> PeftFiles:
+        """What was learned as an adapter that peft loads onto the untouched base, where `peft_format` says so."""
         raise Unsupported(f"method {self.name!r} has no peft format")
 
 
@@ -109,10 +146,14 @@ def replace_parameters(trunk: torch.nn.Module, state: dict[str, torch.Tensor]) -
     Raises KeyError for a name that the trunk lacks, ValueError for a shape that differs.
     """
     known = dict(trunk.named_parameters(remove_duplicate=False))
+    places: dict[int, list[str]] = {}
+    for name, parameter in known.items():
+        places.setdefault(id(parameter), []).append(name)
     for name, tensor in state.items():
         old = known[name]
         if old.shape != tensor.shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(old.shape)}")
-        owner, _, leaf = name.rpartition(".")
         new = torch.nn.Parameter(tensor.to(old.device, old.dtype, copy=True), requires_grad=old.requires_grad)
-        setattr(trunk.get_submodule(owner), leaf, new)
+        for place in places[id(old)]:  # tied weights stand in several
+            owner, _, leaf = place.rpartition(".")
+            setattr(trunk.get_submodule(owner), leaf, new)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -58,6 +59,10 @@ class Task(Part, ABC):
     @abstractmethod
     def strata(self, examples: Several[Example]) -> list[str]:
         """One stratum a row, for splits that keep class shares."""
+
+    def baselines(self, train: Several[Example], test: Several[Example]) -> Mapping[str, list[Any]]:
+        """What plain models fitted on the training rows answer for the test rows, by name."""
+        return {}
 
     @abstractmethod
     def describe(self, example: Example, answer: Answer) -> dict[str, Any]:

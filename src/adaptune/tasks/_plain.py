@@ -1,0 +1,77 @@
+"""Plain models without pretraining, the yardsticks of several tasks. Know no rows and no scores."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from adaptune.core.bio import OUTSIDE
+from adaptune.core.lazy import sklearn_exceptions, sklearn_linear_model, sklearn_text
+from adaptune.core.words import unspaced
+
+A = TypeVar("A", bound=Hashable)
+
+MOST_ROWS = 50_000
+"""Rows that the regression is fitted on, spread evenly over longer data: seconds, not minutes."""
+MOST_FEATURES = 100_000
+
+
+def most_common(values: Sequence[A]) -> A:
+    """The most frequent value; of several the one that comes first."""
+    return Counter(values).most_common(1)[0][0]
+
+
+def majority(answers: Sequence[A], rows: int) -> list[A]:
+    """The most frequent training answer for every row."""
+    return [most_common(answers)] * rows
+
+
+def tfidf_regression(train: Sequence[str], answers: Sequence[str], test: Sequence[str]) -> list[str]:
+    """The answers of a logistic regression on TF-IDF weighted words; characters and their pairs in unspaced scripts.
+
+    Words alone: with pairs of words it is slower and, on BANKING77, CLINC150 and SST-2, no better.
+    """
+    chosen = _spread(len(train))
+    if len({answers[row] for row in chosen}) == 1:
+        return majority(list(answers), len(test))
+    if unspaced("\n".join(train[row] for row in chosen[:1000])):
+        vectors = sklearn_text.TfidfVectorizer(
+            analyzer="char", ngram_range=(1, 2), sublinear_tf=True, max_features=MOST_FEATURES
+        )
+    else:
+        vectors = sklearn_text.TfidfVectorizer(
+            token_pattern=r"\w+|[^\w\s]", sublinear_tf=True, max_features=MOST_FEATURES
+        )
+    # SAG: 0.4 s on 10,003 rows of 77 classes, L-BFGS 1.9 s, at the same accuracy.
+    model = sklearn_linear_model.LogisticRegression(C=10, solver="sag", tol=1e-2, max_iter=50, random_state=0)
+    features = vectors.fit_transform([train[row] for row in chosen])
+    with warnings.catch_warnings():
+        # A yardstick stopped a little short of its optimum is as good.
+        warnings.simplefilter("ignore", sklearn_exceptions.ConvergenceWarning)
+        model.fit(features, [answers[row] for row in chosen])
+    return [str(answer) for answer in model.predict(vectors.transform(test))]
+
+
+def most_frequent_tags(tagged: Iterable[tuple[str, str]], rows: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Each word's most frequent tag, as legal BIO: I- where no span of its type goes on starts one; O for new words."""
+    counts: dict[str, Counter[str]] = {}
+    for word, tag in tagged:
+        counts.setdefault(word, Counter())[tag] += 1
+    best = {word: tags.most_common(1)[0][0] for word, tags in counts.items()}
+    return [_legal([best.get(word, OUTSIDE) for word in words]) for words in rows]
+
+
+def _legal(tags: Sequence[str]) -> tuple[str, ...]:
+    before = [OUTSIDE, *tags]
+    return tuple(
+        f"B-{tag[2:]}" if tag.startswith("I-") and last[2:] != tag[2:] else tag
+        for last, tag in zip(before, tags, strict=False)
+    )
+
+
+def _spread(rows: int) -> list[int]:
+    return [int(row) for row in np.linspace(0, rows - 1, min(rows, MOST_ROWS)).round()]

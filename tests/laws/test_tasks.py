@@ -1,0 +1,184 @@
+"""What every task must keep. A new task adds one entry to CASES: rows as they are written, right and malformed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adaptune.core.errors import DataError
+from adaptune.core.task import Task
+from adaptune.core.types import Answer, Example, OfSequence, OfWords, Row, Sequence
+from adaptune.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Case:
+    """Literal rows of one task."""
+
+    row: Mapping[str, Any]
+    sequences: tuple[Sequence, ...]
+    expected: Any
+    rows: tuple[Mapping[str, Any], ...]
+    wrong: tuple[Any, ...]
+    """Answers to `rows`, some of them wrong."""
+    malformed: tuple[Mapping[str, Any], ...]
+
+
+CASES = {
+    "classify": Case(
+        row={"text": "Where is my card?", "label": "card_arrival"},
+        sequences=(Sequence("Where is my card?", target=OfSequence("card_arrival")),),
+        expected="card_arrival",
+        rows=(
+            {"text": "a", "label": "x"},
+            {"text": "b", "label": "y"},
+            {"text": "c", "label": "x"},
+            {"text": "d", "pair": "e", "label": "z"},
+        ),
+        wrong=("x", "x", "y", "z"),
+        malformed=(
+            {"label": "x"},
+            {"text": "", "label": "x"},
+            {"text": None, "label": "x"},
+            {"text": 3, "label": "x"},
+            {"text": "a", "label": None},
+            {"text": "a", "label": ""},
+            {"text": "a", "label": ["x", "y"]},
+            {"text": "a", "pair": " ", "label": "x"},
+        ),
+    ),
+    "tag": Case(
+        row={"tokens": ["Ann", "Lee", "left"], "tags": ["B-name", "I-name", "O"]},
+        sequences=(Sequence(("Ann", "Lee", "left"), target=OfWords(("B-name", "I-name", "O")), overflow="window"),),
+        expected=("B-name", "I-name", "O"),
+        rows=(
+            {"tokens": "Ann Lee left", "tags": "B-name I-name O"},
+            {"tokens": ["at", "7", "pm"], "tags": ["O", "B-time", "I-time"]},
+            {"text": "Bob left.", "spans": [{"start": 0, "end": 3, "label": "name"}]},
+            {"tokens": "so it is", "tags": "O O O"},
+        ),
+        wrong=(("B-name", "O", "O"), ("O", "B-time", "I-time"), ("B-name", "O", "B-time"), ("O", "O", "O")),
+        malformed=(
+            {"tags": ["O"]},
+            {"tokens": [], "tags": []},
+            {"tokens": ["a", 1], "tags": ["O", "O"]},
+            {"tokens": ["a", "b"], "tags": ["O"]},
+            {"tokens": ["a"], "tags": None},
+            {"tokens": ["a", "b"], "tags": ["O", "I-x"]},
+            {"tokens": ["a", "b"], "tags": ["O", "x"]},
+            {"text": "Bob left", "spans": [{"start": 1, "end": 3, "label": "name"}]},
+            {"text": "Bob left", "spans": [{"start": 0, "end": 30, "label": "name"}]},
+        ),
+    ),
+}
+
+
+@pytest.fixture(params=TASKS.names())
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def task(name: str) -> Task:
+    return TASKS.make({"name": name})
+
+
+@pytest.fixture
+def case(name: str) -> Case:
+    return CASES[name]
+
+
+@pytest.fixture
+def examples(task: Task, case: Case) -> list[Example]:
+    return [task.example(Row("rows.jsonl", number, values)) for number, values in enumerate(case.rows, 1)]
+
+
+def test_a_literal_row_becomes_the_expected_example(task: Task, case: Case) -> None:
+    row = Row("rows.jsonl", 1, case.row)
+    assert task.example(row) == Example(row, case.sequences, case.expected)
+
+
+def test_a_row_without_its_label_columns_is_unlabelled(task: Task, case: Case) -> None:
+    labels = {column.name for column in task.columns if column.label}
+    row = Row("rows.jsonl", 1, {name: value for name, value in case.row.items() if name not in labels})
+    example = task.example(row)
+    assert example.expected is None
+    assert all(sequence.target is None for sequence in example.sequences)
+    assert [(s.first, s.second) for s in example.sequences] == [(s.first, s.second) for s in case.sequences]
+
+
+def test_every_malformed_row_is_refused_by_number(task: Task, case: Case) -> None:
+    for number, values in enumerate(case.malformed, 2):
+        with pytest.raises(DataError) as refusal:
+            task.example(Row("rows.jsonl", number, values))
+        assert str(refusal.value).startswith(f"rows.jsonl, row {number}")
+
+
+def test_perfect_answers_score_one(task: Task, examples: list[Example]) -> None:
+    expected = [example.expected for example in examples]
+    scores = task.score(expected, expected)
+    assert tuple(scores.values) == task.metrics
+    assert all(value == 1.0 for value in scores.values.values())
+    assert all(row["f1"] == 1.0 for row in scores.per_class.values())
+
+
+def test_wrong_answers_score_less(task: Task, case: Case, examples: list[Example]) -> None:
+    scores = task.score(case.wrong, [example.expected for example in examples])
+    assert all(0 < value < 1 for value in scores.values.values())
+
+
+def test_the_order_of_rows_does_not_matter(task: Task, case: Case, examples: list[Example]) -> None:
+    expected = [example.expected for example in examples]
+    there = task.score(case.wrong, expected)
+    back = task.score(case.wrong[::-1], expected[::-1])
+    assert there.values == pytest.approx(back.values)
+    assert there.per_class == back.per_class
+    assert there.confusion == back.confusion
+
+
+def test_the_sums_of_counts_give_the_default_metric(task: Task, case: Case, examples: list[Example]) -> None:
+    expected = [example.expected for example in examples]
+    counts = task.counts(case.wrong, expected)
+    assert counts.shape[0] == len(examples)
+    assert task.metric in task.metrics
+    assert float(task.metric_of(counts.sum(axis=0))) == pytest.approx(
+        task.score(case.wrong, expected).values[task.metric]
+    )
+    several = task.metric_of(np.stack([counts.sum(axis=0), counts.sum(axis=0)]))
+    assert several.shape == (2,)
+
+
+def test_labels_do_not_depend_on_the_order_of_rows(task: Task, examples: list[Example]) -> None:
+    there, back = task.labels(examples), task.labels(examples[::-1])
+    assert there.names == back.names
+    assert there.counts == back.counts
+    assert len(there.counts) == len(there.names) == len(set(there.names))
+
+
+def test_every_row_has_a_stratum(task: Task, examples: list[Example]) -> None:
+    strata = task.strata(examples)
+    assert len(strata) == len(examples)
+    assert len(set(strata)) > 1
+
+
+def test_a_described_answer_is_plain_json(task: Task, examples: list[Example]) -> None:
+    described = [task.describe(example, Answer(example.expected, 0.5)) for example in examples]
+    assert json.loads(json.dumps(described)) == described
+
+
+def test_plain_models_answer_every_row(task: Task, examples: list[Example]) -> None:
+    train = examples * 3
+    for answers in task.baselines(train, examples).values():
+        assert len(answers) == len(examples)
+        assert task.score(answers, [example.expected for example in examples]).values[task.metric] > 0
+
+
+def test_what_it_reads_has_names_that_differ(task: Task) -> None:
+    names = [column.name for column in task.columns]
+    assert len(names) == len(set(names))
+    assert any(column.label for column in task.columns)

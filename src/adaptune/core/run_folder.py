@@ -1,0 +1,176 @@
+"""One run's folder: every file name in it, what state it is in, and how it is written. Knows no content."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from adaptune.core.errors import AdaptuneError
+from adaptune.core.files import (
+    json_line,
+    recover,
+    replacing_folder,
+    stands,
+    write_atomically,
+    write_json,
+    write_json_lines,
+)
+
+State = Literal["empty", "unfinished", "finished"]
+
+
+class RunDir:
+    """The folder of one run. Only the main process writes; in the others every writing verb does nothing."""
+
+    def __init__(self, path: Path | str, *, main: bool = True) -> None:
+        self.path = Path(path)
+        self.main = main
+        self.environment = self.path / "environment.json"
+        """Versions, machine, data fingerprints, seed. Written first: its presence makes a folder a run's."""
+        self.recipe = self.path / "recipe.yaml"
+        """The recipe as resolved."""
+        self.steps = self.path / "steps.jsonl"
+        """One line an optimizer step."""
+        self.scores = self.path / "scores.jsonl"
+        """One line an evaluation."""
+        self.rejected = self.path / "rejected.jsonl"
+        """Rows that were skipped, with reasons."""
+        self.predictions = self.path / "predictions.jsonl"
+        """One line a test row."""
+        self.checkpoint = self.path / "checkpoint"
+        """A folder: all that an exact resume needs."""
+        self.bundle = self.path / "bundle"
+        """A folder: the adapter."""
+        self.report = self.path / "report.json"
+        """Written last: its presence makes a run finished."""
+
+    @property
+    def state(self) -> State:
+        """What a new run would find here; a run that stopped before its first checkpoint left nothing to go on from."""
+        if self.report.exists():
+            return "finished"
+        return "unfinished" if stands(self.checkpoint) else "empty"
+
+    def begin(self, recipe: str, environment: Mapping[str, Any], *, overwrite: bool = False) -> None:
+        """Make the folder, with the recipe and the environment in it.
+
+        Raises AdaptuneError for a finished or unfinished run unless told to overwrite it, and for a folder that holds
+        other files: of those nothing is ever overwritten.
+        """
+        if not self.main:
+            return
+        self._refuse_other_files()
+        recover(self.checkpoint)
+        if not overwrite:
+            self._refuse_earlier_run()
+        self._clear()
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.environment, environment)
+        write_atomically(self.recipe, recipe)
+
+    def go_on(self, step: int | None = None) -> None:
+        """Prepare an unfinished run to go on: drops a half-written last line, and what was logged after `step`.
+
+        Raises AdaptuneError where there is no checkpoint to go on from.
+        """
+        if not self.main:
+            return
+        recover(self.checkpoint)
+        if self.state == "finished":
+            raise AdaptuneError(f"the run in {self.path} is finished ({self.report.name} is there): nothing to resume")
+        if self.state == "empty":
+            raise AdaptuneError(
+                f"{self.path} holds no {self.checkpoint.name}/ to resume from; start it without --resume"
+            )
+        for log in (self.steps, self.scores):
+            if log.exists():
+                _keep(log, lambda record: step is None or record.get("step", 0) <= step)
+
+    def log_step(self, record: Mapping[str, Any]) -> None:
+        """Append one line to the steps."""
+        self._append(self.steps, record)
+
+    def log_scores(self, record: Mapping[str, Any]) -> None:
+        """Append one line to the scores."""
+        self._append(self.scores, record)
+
+    def write_rejected(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the list of rejected rows."""
+        if self.main:
+            write_json_lines(self.rejected, records)
+
+    def write_predictions(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Replace the predictions; any number of records."""
+        if self.main:
+            write_json_lines(self.predictions, records)
+
+    def write_report(self, report: Mapping[str, Any]) -> None:
+        """Write the report: the run is finished, and its checkpoint no longer needed."""
+        if self.main:
+            write_json(self.report, report)
+            shutil.rmtree(self.checkpoint, ignore_errors=True)
+
+    def new_checkpoint(self) -> AbstractContextManager[Path]:
+        """An empty folder to fill; it becomes the checkpoint when the block ends well."""
+        return self._new(self.checkpoint)
+
+    def new_bundle(self) -> AbstractContextManager[Path]:
+        """An empty folder to fill; it becomes the bundle when the block ends well."""
+        return self._new(self.bundle)
+
+    @contextmanager
+    def _new(self, path: Path) -> Iterator[Path]:
+        with replacing_folder(path) if self.main else TemporaryDirectory() as folder:
+            yield Path(folder)
+
+    def _append(self, log: Path, record: Mapping[str, Any]) -> None:
+        if self.main:
+            with log.open("ab", buffering=0) as file:
+                file.write(json_line(record))
+
+    def _refuse_other_files(self) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise AdaptuneError(f"out: {self.path} is a file; name a folder for the run")
+        names = sorted(file.name for file in self.path.iterdir())
+        if names and self.environment.name not in names:
+            shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+            raise AdaptuneError(f"out: {self.path} holds other files ({shown}) and no run; name a new or empty folder")
+
+    def _refuse_earlier_run(self) -> None:
+        if self.state == "finished":
+            raise AdaptuneError(
+                f"{self.path} holds a finished run ({self.report.name}); name another folder with out=FOLDER, "
+                f"or replace the run with --overwrite"
+            )
+        if self.state == "unfinished":
+            raise AdaptuneError(
+                f"{self.path} holds an unfinished run ({self.checkpoint.name}/); continue it with --resume, "
+                f"or start anew with --overwrite"
+            )
+
+    def _clear(self) -> None:
+        """Remove what a run writes, its environment last, so that a folder half cleared is still known as a run's."""
+        for folder in (self.checkpoint, self.bundle):
+            shutil.rmtree(folder, ignore_errors=True)
+        logs = (self.report, self.predictions, self.rejected, self.scores, self.steps)
+        for file in (*logs, self.recipe, self.environment):
+            file.unlink(missing_ok=True)
+
+
+def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The records of a file that RunDir wrote; a last line without its line end is half-written and left out."""
+    with path.open("rb") as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield json.loads(line)
+
+
+def _keep(log: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:
+    write_json_lines(log, [record for record in read_json_lines(log) if wanted(record)])

@@ -1,0 +1,1 @@
+"""Predictions, intervals and baselines. Knows tasks by their abstract class alone."""

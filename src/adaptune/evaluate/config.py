@@ -1,0 +1,22 @@
+"""How a trained model is measured. Knows no task."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from adaptune.core.config import Config
+
+
+class EvaluateConfig(Config):
+    """The recipe's `evaluate` section."""
+
+    samples: int = Field(default=1000, ge=100)
+    """Bootstrap samples behind the main metric's interval."""
+    level: float = Field(default=0.95, gt=0, lt=1)
+    """Share of such intervals that are to hold the true value."""
+    baselines: bool = True
+    """Whether plain models (majority, TF-IDF with logistic regression, most frequent tag) are measured beside it."""
+    batch_tokens: int = Field(default=8192, ge=1)
+    """Most tokens in one batch of prediction, padding included."""
+    predictions: bool = True
+    """Whether every test row's answer is written to predictions.jsonl."""

@@ -1,0 +1,51 @@
+"""A model's answers for encoded rows, in their order. Knows no task and no metric."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby, islice
+
+from adaptune.core.batch import Encoded
+from adaptune.core.types import Answer
+from adaptune.data.batches import Budget, by_rows, collate
+from adaptune.models.assembly import Assembly
+
+MOST_SEQUENCES = 1024
+"""Most sequences of a batch, however short."""
+AHEAD = 4096
+"""Rows that a stream reads before it answers: enough to fill batches with rows of like length."""
+
+
+def predict(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int, rows: int) -> list[Answer]:
+    """One answer a row; `rows` is how many there are, and each has at least one sequence."""
+    answers = _answers(assembly, encoded, batch_tokens)
+    missing = [row for row in range(rows) if row not in answers]
+    if missing or len(answers) > rows:
+        raise ValueError(f"expected sequences of rows 0 to {rows - 1}; got {len(answers)} rows, without {missing[:5]}")
+    return [answers[row] for row in range(rows)]
+
+
+def stream(
+    assembly: Assembly, encoded: Iterable[Encoded], *, batch_tokens: int, ahead: int = AHEAD
+) -> Iterator[tuple[int, Answer]]:
+    """(row, answer) in the order in which rows come, any number of them; sequences of one row come together."""
+    rows = (list(sequences) for _, sequences in groupby(encoded, key=lambda sequence: sequence.row))
+    while part := list(islice(rows, ahead)):
+        answers = _answers(assembly, list(chain.from_iterable(part)), batch_tokens)
+        for sequences in part:
+            yield sequences[0].row, answers[sequences[0].row]
+
+
+def _answers(assembly: Assembly, encoded: Sequence[Encoded], batch_tokens: int) -> dict[int, Answer]:
+    """Answers by row; the assembly is in evaluation mode meanwhile."""
+    device = next(assembly.parameters()).device
+    pad = assembly.backbone.tokenizer.pad_token_id
+    training = assembly.training
+    assembly.eval()
+    answers: dict[int, Answer] = {}
+    try:
+        for indices in by_rows(encoded, Budget(tokens=batch_tokens, rows=MOST_SEQUENCES)):
+            answers |= assembly.answers(collate([encoded[index] for index in indices], pad).to(device))
+    finally:
+        assembly.train(training)
+    return answers

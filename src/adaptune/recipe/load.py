@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,6 +98,20 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
     if source.problems or recipe is None:
         raise RecipeError(source.name, source.in_order())
     return recipe
+
+
+def load_data_settings(file: str, settings: Sequence[str] = (), *, columns: Mapping[str, str]) -> DataConfig:
+    """How a single file is read: `columns` and settings of the data section, by path: `columns.text=review`.
+
+    Raises RecipeError.
+    """
+    source = Source(file, {"data": {"train": file, "columns": dict(columns)}})
+    for text in settings:
+        override(source, f"data.{text}")
+    config = _settings(source, "data", DataConfig)
+    if source.problems or config is None:
+        raise RecipeError(source.name, source.in_order())
+    return config
 
 
 def _spell_out(sections: dict[str, Any]) -> None:

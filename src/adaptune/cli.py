@@ -1,0 +1,323 @@
+"""The command line: one function a verb, no logic. Imports nothing heavy before a verb runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+import adaptune
+
+if TYPE_CHECKING:
+    from adaptune.bundle.load import Bundle
+    from adaptune.bundle.manifest import Manifest
+    from adaptune.core.types import Example, Scores
+
+app = typer.Typer(
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done; 1 a fault of adaptune itself, with its stack trace; 2 something has to be put right, "
+    "as the message says; 130 interrupted (Ctrl-C), 143 terminated.",
+    help="Labelled data in, a small, honest, servable adapter out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle.")]
+Base = Annotated[
+    str | None, typer.Option("--model", help="Where the base model is, if the bundle's own name finds none.")
+]
+RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the model run.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of a recipe's data section.")
+]
+
+
+def main() -> None:
+    """The console script `adaptune`."""
+    from adaptune.core.errors import AdaptuneError, Interrupted
+
+    try:
+        app(prog_name="adaptune")
+    except Interrupted as stop:
+        typer.echo(str(stop), err=True)
+        sys.exit(128 + stop.signal)
+    except AdaptuneError as error:
+        typer.echo(f"{typer.style('error:', fg='red', bold=True)} {error}", err=True)
+        sys.exit(2)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"adaptune {adaptune.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """What stands before the verb."""
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file; `adaptune init` writes one.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values by path.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the run that lies in the run folder.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no notices.")] = False,
+) -> None:
+    """Carry out a recipe: train, evaluate, save a bundle.
+
+    \b
+    adaptune train recipe.yaml
+    adaptune train recipe.yaml train.epochs=3 method.rank=16 out=runs/rank16
+    adaptune train recipe.yaml --resume
+    """
+    from adaptune.core.log import silence
+    from adaptune.prepare import prepare
+    from adaptune.recipe import load_recipe
+
+    if quiet:
+        silence()
+    resolved = load_recipe(recipe, overrides or ())
+    prepared = prepare(resolved)
+    # Only now, so that no mistake in recipe or data waits for PyTorch.
+    from adaptune.run import cook
+
+    run = cook(resolved, prepared=prepared, resume=resume, overwrite=overwrite)
+    _print_report(run.report)
+    typer.echo(f"bundle: {run.bundle}")
+
+
+@app.command()
+def evaluate(
+    bundle: BundleFolder,
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of labelled rows.")],
+    out: Annotated[Path | None, typer.Option(help="Write every score as JSON, too.")] = None,
+    settings: Settings = None,
+    model: Base = None,
+    trust_remote_code: RemoteCode = False,
+) -> None:
+    """Score a bundle on labelled rows.
+
+    \b
+    adaptune evaluate runs/banking77/bundle test.csv
+    adaptune evaluate runs/banking77/bundle test.csv --set columns.text=question
+    """
+    from adaptune.core.files import write_json
+
+    loaded = adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
+    scores = loaded.evaluate(_examples(loaded, data, settings, labelled=True))
+    _print_scores(scores)
+    if out is not None:
+        write_json(out, asdict(scores))
+
+
+@app.command()
+def predict(
+    bundle: BundleFolder,
+    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Each an input.")] = None,
+    file: Annotated[str | None, typer.Option(help="A file of rows, in any format that training reads.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the answers here instead of printing them.")] = None,
+    settings: Settings = None,
+    model: Base = None,
+    trust_remote_code: RemoteCode = False,
+) -> None:
+    """Answer texts or the rows of a file, one line of JSON each.
+
+    \b
+    adaptune predict runs/banking77/bundle "My card has not arrived."
+    adaptune predict runs/banking77/bundle --file in.jsonl --out out.jsonl
+    """
+    if bool(texts) == bool(file):
+        raise typer.BadParameter("give texts, or a file of rows with --file, one of the two")
+    loaded = adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
+    if file:
+        examples = _examples(loaded, file, settings, labelled=False)
+        answers = map(loaded.describe, examples, loaded.answers(examples))
+        _write_lines(
+            ({"row": example.row.number} | answer for example, answer in zip(examples, answers, strict=True)), out
+        )
+    else:
+        _write_lines(loaded.predict(texts or []), out)
+
+
+@app.command()
+def show(
+    bundle: BundleFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole manifest.")] = False,
+) -> None:
+    """Say what a bundle holds, without loading its model.
+
+    \b
+    adaptune show runs/banking77/bundle
+    """
+    from adaptune.bundle.manifest import read_manifest
+
+    manifest = read_manifest(bundle)
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=2))
+    else:
+        _print_manifest(manifest)
+
+
+@app.command(name="list")
+def list_parts(
+    kind: Annotated[
+        Literal["methods", "tasks", "heads", "models"],
+        typer.Argument(metavar="KIND", help="methods, tasks, heads or models."),
+    ],
+) -> None:
+    """List what a recipe can name.
+
+    \b
+    adaptune list methods
+    """
+    _print_table({"methods": _methods, "tasks": _tasks, "heads": _heads, "models": _models}[kind]())
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of recipes, for editors.
+
+    \b
+    adaptune schema > recipe.schema.json
+    # first line of a recipe: # yaml-language-server: $schema=recipe.schema.json
+    """
+    from adaptune.recipe import schema as schema_of_recipes
+
+    typer.echo(json.dumps(schema_of_recipes(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for its data, recipe and run.")] = Path("runs/demo"),
+    model: Annotated[str | None, typer.Option(help="Another model or its folder; else all-MiniLM-L6-v2.")] = None,
+    data: Annotated[Path | None, typer.Option(help="A folder of rated sentences; else they are fetched.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Train on all sentences, without a time limit.")] = False,
+) -> None:
+    """Train and use a sentiment classifier, in three minutes.
+
+    \b
+    adaptune demo
+    adaptune demo --all --out runs/demo-all
+    """
+    from adaptune.demo import demo as show_all
+
+    show_all(out, model=model, data=data, everything=everything)
+
+
+def _examples(bundle: Bundle, file: str, settings: Sequence[str] | None, *, labelled: bool) -> list[Example]:
+    """The rows of a file as the bundle's task understands them."""
+    from adaptune.data.read import examples_of, read
+    from adaptune.recipe import load_data_settings
+
+    config = load_data_settings(file, settings or (), columns=bundle.manifest.columns)
+    rows = read(file, config, bundle.task.columns, labelled=labelled).rows
+    return examples_of(rows, bundle.task, config).examples
+
+
+def _methods() -> Iterator[Sequence[str]]:
+    from adaptune.methods import METHODS
+
+    for name in METHODS.names():
+        method = METHODS.get(name)
+        yield name, _says(method), method.paper
+
+
+def _tasks() -> Iterator[Sequence[str]]:
+    from adaptune.tasks import TASKS
+
+    for name in TASKS.names():
+        task = TASKS.get(name)
+        yield name, _says(task), f"metric {task.metric}; columns {', '.join(column.name for column in task.columns)}"
+
+
+def _heads() -> Iterator[Sequence[str]]:
+    from adaptune.heads import HEADS
+
+    for name in HEADS.names():
+        yield name, _says(HEADS.get(name))
+
+
+def _models() -> Iterator[Sequence[str]]:
+    from adaptune.models.families import FAMILIES
+    from adaptune.models.packages import PACKAGES, installed
+
+    for family in FAMILIES:
+        yield family, "family", "hub id, folder or GGUF file"
+    for name, package in PACKAGES.items():
+        there = "at hand" if installed(name) else f"{package.archive.megabytes} MB to fetch"
+        yield name, "model", f"hub id, or package {package.archive} ({there})"
+
+
+def _says(kind: type) -> str:
+    """The first line of a docstring."""
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _print_report(report: Mapping[str, Any]) -> None:
+    """What a run came to, beside its baselines."""
+    metric, ends = report["metric"], report["interval"]
+    rows = [(f"baseline: {name}", f"{scores[metric]:.4f}") for name, scores in report["baseline"].items()]
+    rows += [("validation", f"{report['valid'][metric]:.4f}"), ("test", f"{report['test'][metric]:.4f}")]
+    _print_table([("", metric), *rows])
+    typer.echo(f"test {ends['metric']}, {ends['level']:.0%} interval: {ends['low']:.4f} to {ends['high']:.4f}")
+
+
+def _print_scores(scores: Scores) -> None:
+    _print_table([(name, f"{value:.4f}") for name, value in scores.values.items()])
+    if scores.per_class:
+        names = list(next(iter(scores.per_class.values())))
+        rows = [(kind, *(f"{row[name]:.4g}" for name in names)) for kind, row in scores.per_class.items()]
+        typer.echo()
+        _print_table([("", *names), *rows])
+
+
+def _print_manifest(manifest: Manifest) -> None:
+    part, base = manifest.part, manifest.base
+    some = ", ".join(part.labels[:12]) + (", ..." if len(part.labels) > 12 else "")
+    rows = [
+        ("task", json.dumps(part.task)),
+        ("labels", f"{len(part.labels)}: {some}"),
+        ("columns", ", ".join(f"{name}: {there}" for name, there in manifest.columns.items())),
+        ("method", json.dumps(manifest.method)),
+        ("head", json.dumps(part.head)),
+        ("base", f"{base.name} ({base.family}, weights {base.fingerprint[:16]})"),
+        ("longest input", f"{manifest.preprocessing.max_length} tokens"),
+        ("started from", ", ".join(ancestor.name for ancestor in manifest.lineage) or "the base model"),
+        ("made", f"{manifest.created} by adaptune {manifest.adaptune}"),
+    ]
+    for split, measured in manifest.scores.items():
+        rows.append((f"{split} scores", ", ".join(f"{name} {value:.4f}" for name, value in measured.values.items())))
+    _print_table(rows)
+
+
+def _print_table(rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as their widest cells, two spaces apart."""
+    cells = list(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _write_lines(records: Iterable[Mapping[str, Any]], out: Path | None) -> None:
+    from adaptune.core.files import json_line, write_json_lines
+
+    if out is not None:
+        write_json_lines(out, records)
+        return
+    for record in records:
+        typer.echo(json_line(record), nl=False)

@@ -1,0 +1,98 @@
+"""The `data` section of a recipe: where the rows are, and how they are read."""
+
+from __future__ import annotations
+
+import codecs
+import json
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from adaptune.core.bio import Scheme
+from adaptune.core.config import Config
+
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "conll"]
+
+
+class DataConfig(Config):
+    """Where the rows are, and how they are read."""
+
+    train: str = Field(min_length=1)
+    """The training rows: a file, or `hub:NAME` (`hub:NAME:CONFIG`, `hub:NAME@SPLIT`) for a data set of a hub."""
+    valid: str | None = Field(default=None, min_length=1)
+    """Rows that decide when training stops and which weights are kept; none: cut from the training rows."""
+    test: str | None = Field(default=None, min_length=1)
+    """Rows that are only scored, at the end; none: cut from the training rows."""
+    format: Literal["auto", Format] = "auto"
+    """The format of every file; auto: by the name of each, or by its first lines."""
+    columns: dict[str, str] = Field(default={})
+    """The task's name of a column and the files' name of it, `text: review`; without a header its number, `text: 3`."""
+    valid_share: float = Field(default=0.1, gt=0, lt=1)
+    """Share of the training rows that is cut off where `valid` is not given."""
+    test_share: float = Field(default=0.1, ge=0, lt=1)
+    """Share of the training rows that is cut off where `test` is not given; 0: no test."""
+    labels: dict[str, str] = Field(default={})
+    """What stands in the label column, and the label it means: `{0: negative, 1: positive}`; none may be left out."""
+    on_bad_row: Literal["fail", "skip"] = "fail"
+    """fail: a row that cannot be used ends the run. skip: it is left out, and listed in the run folder with reasons."""
+    encoding: str = "auto"
+    """The files' character set, `utf-8`, `gb18030`, `cp1252`; auto: UTF-8, or another one that is then named."""
+    delimiter: str | None = Field(default=None, min_length=1, max_length=1)
+    """csv, tsv: what stands between two fields; none: found from the header line."""
+    header: bool = True
+    """csv, tsv: whether the first line names the columns."""
+    quotes: Literal["auto", "double", "none"] = "auto"
+    """csv, tsv: double: a field in double quotes may hold delimiters and line ends. none: quotes are text.
+    auto: double, but none for a tsv file that cannot be read so."""
+    token_column: int = Field(default=1, ge=1)
+    """conll: which column holds the word, counted from 1."""
+    tag_column: int | None = Field(default=None, ge=1)
+    """conll: which column holds the tag, counted from 1; none: the last."""
+    scheme: Literal["auto", Scheme] = "auto"
+    """How tags mark where an entity starts and ends; auto: found from all the tags of a file."""
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _number_columns(cls, value: Any) -> Any:
+        """`{text: 3}` names the third column."""
+        if not isinstance(value, dict):
+            return value
+        return {key: str(name) if _is_whole(name) else name for key, name in value.items()}
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _spell_labels(cls, value: Any) -> Any:
+        """YAML reads `0` as a number and `yes` as true; files hold text."""
+        if not isinstance(value, dict):
+            return value
+        return {_spelt(key): _spelt(label) for key, label in value.items()}
+
+    @field_validator("encoding")
+    @classmethod
+    def _known_encoding(cls, value: str) -> str:
+        if value != "auto":
+            try:
+                codecs.lookup(value)
+            except LookupError:
+                raise ValueError(
+                    f"{value!r} is no character set that Python knows; try utf-8, gb18030 or cp1252"
+                ) from None
+        return value
+
+    @model_validator(mode="after")
+    def _leave_rows_to_train_on(self) -> DataConfig:
+        cut = (0 if self.valid else self.valid_share) + (0 if self.test else self.test_share)
+        if cut >= 1:
+            raise ValueError(
+                f"valid_share and test_share are {cut:g} together, which leaves no rows to train on; lower them"
+            )
+        return self
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _spelt(value: object) -> object:
+    """Numbers and truth values as JSON writes them, as labels are spelt everywhere."""
+    return json.dumps(value) if isinstance(value, (bool, int, float)) else value

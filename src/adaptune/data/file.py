@@ -1,0 +1,119 @@
+"""A file of any format as a table of records under its own column names. Knows no task."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from adaptune.core.bio import looks_like_tag
+from adaptune.core.errors import DataError, nearest
+from adaptune.data.config import DataConfig, Format
+from adaptune.data.formats.conll import read_conll
+from adaptune.data.formats.delimited import read_delimited
+from adaptune.data.formats.hub import is_of_hub, read_hub
+from adaptune.data.formats.json_rows import read_json, read_jsonl
+from adaptune.data.formats.parquet import read_parquet
+from adaptune.data.table import Record, Table, shown
+from adaptune.data.text import decode, faulty, lines_of, values_with_faults
+
+_ENDINGS: dict[str, Format] = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".jsonlines": "jsonl",
+    ".json": "json",
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".conll": "conll",
+    ".conll03": "conll",
+    ".bio": "conll",
+    ".iob": "conll",
+    ".iob2": "conll",
+    ".bioes": "conll",
+    ".bmes": "conll",
+}
+
+
+def read_table(path: str | Path, config: DataConfig, *, part: str = "train") -> tuple[Table, str]:
+    """Every record under the file's own names, and the SHA-256 of the file. Raises DataError, MissingExtra."""
+    source = str(path)
+    if is_of_hub(source):
+        return read_hub(source, part)
+    path = Path(path)
+    content = _content(path)
+    fingerprint = hashlib.sha256(content).hexdigest()
+    if config.format == "parquet" or (config.format == "auto" and _is_parquet(path, content)):
+        return read_parquet(path, source), fingerprint
+    decoded = decode(content, config.encoding, source)
+    kind = format_of(path, decoded.text) if config.format == "auto" else config.format
+    table = _parsed(decoded.text, source, kind, config)
+    if decoded.notice:
+        table.notices.insert(0, decoded.notice)
+    if faulty(decoded.text):
+        table.records = [record for record in table.records if not _rejected_for_fault(record, table)]
+    return table, fingerprint
+
+
+def format_of(path: Path, text: str) -> Format:
+    """The format that a file's name says, or else its first lines. Raises DataError."""
+    ending = path.suffix.lower()
+    if ending in _ENDINGS:
+        return _ENDINGS[ending]
+    lines = [line for line in lines_of(text[:20_000]) if line.strip(" \t")]
+    first = lines[0].lstrip() if lines else ""
+    if first.startswith("{"):
+        return "jsonl"
+    if first.startswith("["):
+        return "json"
+    if lines and sum(looks_like_tag(line.split()[-1]) for line in lines[:200] if line.split()) > 0.9 * len(lines[:200]):
+        return "conll"
+    if lines and all("\t" in line for line in lines[:20]):
+        return "tsv"
+    if lines and all("," in line for line in lines[:20]):
+        return "csv"
+    raise DataError(
+        f"the format of {path} cannot be told from its name or its first line {shown(first)}; "
+        "set data.format: jsonl, json, csv, tsv, parquet or conll"
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        beside = [file.name for file in path.parent.iterdir() if file.is_file()] if path.parent.is_dir() else []
+        hint = nearest(path.name, beside) or (
+            "" if path.parent.is_dir() else f"; there is no folder {path.parent} either"
+        )
+        raise DataError(f"{path} does not exist{hint}; paths are relative to where the command runs") from None
+    except IsADirectoryError:
+        files = ", ".join(sorted(file.name for file in path.iterdir())[:8])
+        raise DataError(f"{path} is a folder; name one of its files: {files}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if not content.strip():
+        raise DataError(f"{path} is empty; expected rows")
+    return content
+
+
+def _is_parquet(path: Path, content: bytes) -> bool:
+    return content.startswith(b"PAR1") or _ENDINGS.get(path.suffix.lower()) == "parquet"
+
+
+def _parsed(text: str, source: str, kind: Format, config: DataConfig) -> Table:
+    if kind == "jsonl":
+        return read_jsonl(text, source)
+    if kind == "json":
+        return read_json(text, source)
+    if kind == "conll":
+        return read_conll(text, source, config)
+    return read_delimited(text, source, config, "\t" if kind == "tsv" else ",")
+
+
+def _rejected_for_fault(record: Record, table: Table) -> bool:
+    reason = values_with_faults(record.values)
+    if reason:
+        table.reject(record.number, reason)
+    return bool(reason)

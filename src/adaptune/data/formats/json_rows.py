@@ -1,0 +1,95 @@
+"""JSON: one object a line, or one list of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from json import JSONDecodeError
+from typing import Any
+
+from adaptune.core.errors import DataError
+from adaptune.data.table import Record, Table, shown
+from adaptune.data.text import lines_of
+
+
+def read_jsonl(text: str, source: str) -> Table:
+    """One JSON object a line; blank lines are passed over."""
+    table = Table(source, (), [])
+    lines = lines_of(text)
+    parse = json.JSONDecoder().decode
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            value = parse(line)
+        except JSONDecodeError as error:
+            last = number == len(lines) and not text.endswith(("\n", "\r"))
+            table.reject(number, _not_json(line, error, last=last))
+            continue
+        except RecursionError:
+            table.reject(number, f"{shown(line)} is nested too deeply; expected an object of plain values")
+            continue
+        if isinstance(value, dict):
+            table.records.append(Record(number, value))
+        else:
+            table.reject(number, f'{shown(value)} is no row; expected an object, {{"text": ..., "label": ...}}')
+    table.columns = _columns(table.records)
+    return table
+
+
+def read_json(text: str, source: str) -> Table:
+    """A list of objects, or {"data": [...]}; records are numbered from 1. Raises DataError."""
+    try:
+        value = json.loads(text)
+    except JSONDecodeError as error:
+        lines = lines_of(text)
+        if error.msg == "Extra data" and _is_object(lines[0]):
+            table = read_jsonl(text, source)
+            table.notices.append(f"{source} holds one JSON object a line; it is read as jsonl")
+            return table
+        line = lines[error.lineno - 1] if error.lineno <= len(lines) else ""
+        raise DataError(
+            f"{source}, row {error.lineno}: {_not_json(line, error, last=error.lineno >= len(lines))}"
+        ) from None
+    except RecursionError:
+        raise DataError(f"{source} is nested too deeply; expected a list of objects of plain values") from None
+    table = Table(source, (), [])
+    for number, row in enumerate(_list_in(value, source), start=1):
+        if isinstance(row, dict):
+            table.records.append(Record(number, row))
+        else:
+            table.reject(number, f'{shown(row)} is no row; expected an object, {{"text": ..., "label": ...}}')
+    table.columns = _columns(table.records)
+    return table
+
+
+def _list_in(value: Any, source: str) -> list[Any]:
+    if isinstance(value, list):
+        return value
+    if isinstance(value, dict) and isinstance(value.get("data"), list):
+        inner: list[Any] = value["data"]
+        return inner
+    found = f"an object with {', '.join(map(repr, list(value)[:8]))}" if isinstance(value, dict) else shown(value)
+    raise DataError(
+        f'{source} holds {found}; expected a list of objects, or {{"data": [...]}}; write one object a line instead'
+    )
+
+
+def _is_object(line: str) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except JSONDecodeError:
+        return False
+
+
+def _columns(records: Iterable[Record]) -> tuple[str, ...]:
+    """Every key of any record, in the order of first appearance."""
+    names: dict[str, None] = {}
+    for record in records:
+        names |= dict.fromkeys(record.values)
+    return tuple(names)
+
+
+def _not_json(line: str, error: JSONDecodeError, *, last: bool) -> str:
+    cut = "; it is the last line and was probably cut off: complete or remove it" if last else "; correct or remove it"
+    return f"not valid JSON at position {error.colno} ({error.msg}): {shown(line)}{cut}"

@@ -1,0 +1,92 @@
+"""A file as the rows of a task; rows that cannot be used end the run or are set aside, as the recipe says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adaptune.core.errors import DataError
+from adaptune.core.task import Column, Task
+from adaptune.core.types import Example, Row
+from adaptune.data.columns import resolve
+from adaptune.data.config import DataConfig
+from adaptune.data.file import read_table
+from adaptune.data.rows import rows_of
+from adaptune.data.table import Rejected
+
+SHOWN = 3
+"""Bad rows that a message names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """The rows of one file."""
+
+    rows: list[Row]
+    rejected: list[Rejected]
+    """Rows that could not be read; empty unless data.on_bad_row is skip."""
+    notices: list[str]
+    """What was found out about the file and the user should know: its character set, its delimiter."""
+    columns: dict[str, str]
+    """The task's name of each column, and the file's."""
+    fingerprint: str
+    """SHA-256 of the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Rows as their task understands them."""
+
+    examples: list[Example]
+    rejected: list[Rejected] = field(default_factory=list)
+
+
+def read(
+    path: str | Path, config: DataConfig, columns: Sequence[Column], *, labelled: bool = True, part: str = "train"
+) -> Read:
+    """The rows of a file under the task's names for its columns.
+
+    Where not `labelled`, label columns are left out. `part` (train, valid, test) chooses the split of a hub's data set
+    where its address names none. Raises DataError, MissingExtra.
+    """
+    table, fingerprint = read_table(path, config, part=part)
+    if not table.records:
+        _settle(table.rejected, 0, table.source, config)
+        raise DataError(f"{table.source} has no rows; expected at least one{' below its header' if table.hint else ''}")
+    names = resolve(table, columns, config.columns, labelled=labelled)
+    rows = rows_of(table, columns, names, config)
+    table.rejected.sort(key=lambda rejected: rejected.number)
+    _settle(table.rejected, len(rows), table.source, config)
+    return Read(rows, table.rejected, table.notices, names, fingerprint)
+
+
+def examples_of(rows: Sequence[Row], task: Task, config: DataConfig) -> Examples:
+    """Every row as the task understands it. Raises DataError for rows it refuses, unless data.on_bad_row is skip."""
+    found = Examples([])
+    for row in rows:
+        try:
+            found.examples.append(task.example(row))
+        except DataError as error:
+            reason = str(error).removeprefix(row.where).lstrip(",: ")
+            found.rejected.append(Rejected(row.source, row.number, reason))
+    if found.rejected:
+        _settle(found.rejected, len(found.examples), rows[0].source, config)
+    return found
+
+
+def _settle(rejected: Sequence[Rejected], usable: int, source: str, config: DataConfig) -> None:
+    """Raise DataError where bad rows end the run, or are all there is."""
+    if not rejected or (usable and config.on_bad_row == "skip"):
+        return
+    shown_rows = [str(row) for row in rejected[:SHOWN]]
+    if len(rejected) == 1 and usable:
+        raise DataError(f"{shown_rows[0]}; data.on_bad_row: skip would leave the row out")
+    more = (
+        f"\n  - and {len(rejected) - SHOWN} more, listed by: adaptune doctor {source}" if len(rejected) > SHOWN else ""
+    )
+    what = f"{len(rejected)} rows cannot be used" if usable else f"none of its {len(rejected)} rows can be used"
+    remedy = (
+        "correct them; data.on_bad_row: skip would leave them out" if usable else "correct them, or the data section"
+    )
+    raise DataError(f"{source}: {what}; {remedy}" + "".join(f"\n  - {row}" for row in shown_rows) + more)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.config import Config
+from adaptune.core.errors import DataError
 from adaptune.core.lazy import torch
 
 WINDOW = 50
@@ -29,7 +31,9 @@ class Batches:
     """The batches of every epoch over encoded sequences: a pure function of seed and epoch."""
 
     def __init__(self, encoded: Sequence[Encoded], budget: Budget, *, pad: int, seed: int) -> None:
-        """`pad` is the id of the padding token."""
+        """`pad` is the id of the padding token. Raises DataError where there are no sequences."""
+        if not encoded:
+            raise DataError("there are no rows to train on; check the training file, and what was skipped of it")
         self.encoded = encoded
         self.budget = budget
         self.pad = pad
@@ -128,7 +132,7 @@ def _items(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
     }
 
 
-def _labels(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
+def _labels(sequences: Sequence[Encoded]) -> dict[str, NDArray[Any]]:
     found = [sequence.labels for sequence in sequences if sequence.labels is not None]
     if len(found) < len(sequences):
         return {}

@@ -83,9 +83,7 @@ def _encode_words(
     pieces = Pieces(tokenizer)
     pieces.learn([sequence.first for _, sequence in words if isinstance(sequence.first, tuple)])
     return [
-        window
-        for row, sequence in words
-        for window in _windows(row, sequence, pieces, labels, max_length, segments)
+        window for row, sequence in words for window in _windows(row, sequence, pieces, labels, max_length, segments)
     ]
 
 
@@ -102,7 +100,9 @@ def _windows(
     encoded = []
     for window, (first, last) in enumerate(cuts):
         ids = [*pieces.prefix, *(piece for ids in by_word[first:last] for piece in ids), *pieces.suffix]
-        mine = np.array([word for word in range(first, last) if owner[word] == window and by_word[word]], dtype=np.int32)
+        mine = np.array(
+            [word for word in range(first, last) if owner[word] == window and by_word[word]], dtype=np.int32
+        )
         encoded.append(
             Encoded(
                 row=row,
@@ -161,8 +161,8 @@ class _Glued:
 class Pieces:
     """The sub-words of words, each word tokenised once, and the special tokens around a sequence.
 
-    Words are joined with spaces, Chinese and Japanese characters without. A tokenizer that marks the start of a word with
-    a piece of its own ("▁") does so only where a space would stand.
+    Words are joined with spaces, Chinese and Japanese characters without. A tokenizer that marks the start of a word
+    with a piece of its own ("▁") does so only where a space would stand.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -205,7 +205,7 @@ class Pieces:
         return bool(ids[2] == ids[0] + ids[1] and ids[0] != ids[1])
 
     def _without_mark(self, ids: list[int]) -> list[int]:
-        """Without a first piece that marks only the start of a word; with the piece for the bare word where there is one."""
+        """Without a first piece that only marks the start of a word; with the bare word's piece where there is one."""
         pieces = self._tokenizer.convert_ids_to_tokens(ids)
         if not pieces or not pieces[0].startswith("▁"):
             return ids

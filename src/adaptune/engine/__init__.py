@@ -1,1 +1,1 @@
-"""Training: the loop, the optimizer, the schedule, the warm start, checkpoints. Knows no task, no recipe, no files of a run."""
+"""Training: the loop, optimizers, schedules, the warm start, checkpoints. Knows no task, no recipe, no run folder."""

@@ -47,7 +47,7 @@ class TrainConfig(Config):
     dropout: bool = False
     """Whether the frozen parts of the model keep their dropout."""
     warm_start: bool = True
-    """Whether the head is first fitted to its optimum on frozen features; the state then counts as the first checkpoint."""
+    """Whether the head is first fitted to its optimum on frozen features; that state counts as the first checkpoint."""
     metric: str | None = None
     """What decides which weights are best, larger is better; none: the task's own."""
     evaluate_every: int | None = Field(default=None, ge=1)

@@ -5,31 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from accelerate.state import AcceleratorState
 
 from adaptune.core.batch import Batch
-from adaptune.core.errors import TrainingError
-from adaptune.core.head import LossSum
-from adaptune.core.method import Method
+from adaptune.core.errors import TrainingError, Unsupported
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.optimize import make_optimizer, scale
-
-
-class Model(Protocol):
-    """What the loop needs of an assembly."""
-
-    method: Method
-    trunk: nn.Module
-    layer: nn.Module
-
-    def __call__(self, batch: Batch) -> LossSum: ...
-
-    def train(self, mode: bool = True) -> Any: ...
+from adaptune.models.assembly import Assembly
 
 
 class Epochs(Protocol):
@@ -78,8 +67,8 @@ class Step:
     """Mean over labelled items."""
     learning_rate: float
     """Of the first parameter group."""
-    norm: float
-    """Of the gradient before clipping."""
+    norm: float | None
+    """Of the gradient before clipping; None where fp16 overflowed: that step changed the scale of the loss alone."""
     tokens: int
     """Real tokens read in this step, by all processes."""
     seconds: float
@@ -88,14 +77,14 @@ class Step:
 
 
 def train(
-    model: nn.Module, batches: Epochs, config: TrainConfig, *, seed: int, position: Position | None = None
+    assembly: Assembly, batches: Epochs, config: TrainConfig, *, seed: int, position: Position | None = None
 ) -> Iterator[Step]:
     """Train in place, one Step after another, until the planned steps are done.
 
     Each step's random numbers depend on `seed` and the step's number alone, so that a run which goes on from a position
     repeats the uninterrupted one bit for bit. Raises NotFinite.
     """
-    loop = Loop(model, batches, config, seed)
+    loop = Loop(assembly, batches, config, seed)
     if position is not None:
         loop.restore(position)
     yield from loop.run()
@@ -109,29 +98,30 @@ def plan_steps(batches: Epochs, config: TrainConfig, processes: int = 1) -> int:
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """The devices and the precision to train with. Raises TrainingError where the machine has not what was asked for."""
+    """Devices and precision. Raises TrainingError where the machine has not what was asked for."""
     device = config.device
     found = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True, "auto": True}
     if not found[device]:
         raise TrainingError(f"train.device is {device!r}, and this machine has none; set train.device=cpu or auto")
-    accelerator = Accelerator(
-        cpu=device == "cpu", mixed_precision="no" if config.precision == "fp32" else config.precision
-    )
-    if config.precision == "fp16" and accelerator.device.type == "cpu":
-        raise TrainingError("train.precision fp16 needs a GPU; use fp32 or bf16 on a processor")
-    return accelerator
+    if config.precision == "fp16" and (device == "cpu" or not (found["cuda"] or found["mps"])):
+        raise TrainingError("train.precision is 'fp16', which needs a GPU; set train.precision=fp32 or bf16")
+    # accelerate keeps a process's first settings for good, and refuses others in a later training.
+    AcceleratorState._reset_state(reset_partial_state=not torch.distributed.is_initialized())
+    return Accelerator(cpu=device == "cpu", mixed_precision="no" if config.precision == "fp32" else config.precision)
 
 
 class Loop:
     """The state of one training."""
 
-    def __init__(self, model: nn.Module, batches: Epochs, config: TrainConfig, seed: int) -> None:
+    def __init__(self, assembly: Assembly, batches: Epochs, config: TrainConfig, seed: int) -> None:
         self.config, self.batches, self.seed = config, batches, seed
         self.accelerator = make_accelerator(config)
-        self.assembly: Any = model
-        self.model: Any = self.accelerator.prepare_model(model)
-        self.optimizer = make_optimizer(parameter_groups(self.assembly, config), config)
+        self.assembly = assembly.to(self.accelerator.device)
+        several = self.accelerator.num_processes > 1
+        self.model: Any = self.accelerator.prepare_model(assembly) if several else assembly
+        self.optimizer = make_optimizer(parameter_groups(assembly, config), config)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
+        self._per_epoch = max(1, batches.per_epoch())
         self.total = plan_steps(batches, config, self.accelerator.num_processes)
         self.step = self.epoch = self.batch = 0
 
@@ -154,9 +144,9 @@ class Loop:
         size = self.config.accumulate * self.accelerator.num_processes
         while self.step < self.total:
             remaining = self.batches(self.epoch, skip=self.batch)
-            group = _take(remaining, size)
+            group = list(islice(remaining, size))
             while group and self.step < self.total:
-                following = _take(remaining, size)
+                following = list(islice(remaining, size))
                 self.batch += len(group)
                 yield self._advance(group, ends_epoch=not following)
                 group = following
@@ -176,11 +166,10 @@ class Loop:
         self.step += 1
         self.assembly.method.after_step(self.assembly.trunk, self.step, self.total)
         self.optimizer.zero_grad(set_to_none=True)
-        per_epoch = max(1, self.batches.per_epoch())
         return Step(
             number=self.step,
             total=self.total,
-            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / per_epoch)),
+            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / self._per_epoch)),
             ends_epoch=ends_epoch,
             loss=loss,
             learning_rate=self.optimizer.param_groups[0]["lr"],
@@ -193,24 +182,20 @@ class Loop:
     def _backward(self, group: list[Batch]) -> float:
         """Gradients of the mean loss over the labelled items of all batches, whatever their number in each."""
         mine, idle = self._mine(group)
-        total = torch.zeros((), device=self.accelerator.device)
-        count = torch.zeros((), device=self.accelerator.device)
-        divisor = None
+        share = 0.0 if idle else 1.0
+        sums = torch.zeros(2, device=self.accelerator.device)
+        rows = sum(len(batch.rows) for batch in group)
         for index, batch in enumerate(mine):
-            syncs = index == len(mine) - 1
-            with self.accelerator.autocast(), _synchronised(self.accelerator, self.model, syncs):
+            last = index == len(mine) - 1
+            with self.accelerator.autocast(), _exchange(self.accelerator, self.model, last):
                 loss = self.model(batch.to(self.accelerator.device))
-                summed = loss.total * 0 if idle else loss.total
-                seen = loss.count.float() * (0 if idle else 1)
-                divisor = self.accelerator.reduce(seen.clone(), "mean") if divisor is None else divisor
-                self.accelerator.backward(summed / divisor)
-            total, count = total + summed.detach(), count + seen
-        sums = self.accelerator.reduce(torch.stack([total, count]), "sum")
-        assert divisor is not None
-        self._rescale(divisor * self.accelerator.num_processes / sums[1])
-        mean = sums[0] / sums[1]
-        penalty = self._penalise()
-        value = float(mean) + penalty
+                # The number of items is known only after the last batch; that of rows keeps fp16 in range until then.
+                self.accelerator.backward(loss.total * (share / rows))
+            sums += torch.stack([loss.total.detach().float(), loss.count.float()]) * share
+        total, count = self.accelerator.reduce(sums, "sum").tolist()
+        count = count or 1.0  # no labelled item in the whole step: no gradient
+        self._rescale(rows * self.accelerator.num_processes / count)
+        value = float(total / count) + self._penalise()
         if not math.isfinite(value):
             raise NotFinite("loss", self.step + 1, _rows(group))
         return value
@@ -221,32 +206,39 @@ class Loop:
         mine = group[index::count]
         return (mine, False) if mine else (group[:1], True)
 
-    def _rescale(self, factor: Tensor) -> None:
-        """Divide by the true number of items: the backward passes divided by that of the first batch."""
-        if factor != 1:
-            for group in self.optimizer.param_groups:
-                for parameter in group["params"]:
-                    if parameter.grad is not None:
-                        parameter.grad.mul_(factor)
+    def _rescale(self, factor: float) -> None:
+        """From gradients divided by rows, and averaged over processes, to the mean over items."""
+        for parameter in self._with_gradient():
+            parameter.grad *= factor
 
     def _penalise(self) -> float:
-        """Add the gradient of the method's own term (AdaLoRA's orthogonality)."""
+        """Add the gradient of the method's own term (AdaLoRA's orthogonality), the same in every process."""
         penalty = self.assembly.method.penalty(self.assembly.trunk)
         if penalty is None:
             return 0.0
-        self.accelerator.backward(penalty)
+        scaled = penalty if self.accelerator.scaler is None else self.accelerator.scaler.scale(penalty)
+        learning = [p for p in self.assembly.trunk.parameters() if p.requires_grad]
+        # Not backward(): that would have the processes exchange gradients once more.
+        gradients = torch.autograd.grad(scaled, learning, allow_unused=True)
+        for parameter, gradient in zip(learning, gradients, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return float(penalty)
 
-    def _clip(self, group: list[Batch]) -> float:
-        parameters = [p for part in self.optimizer.param_groups for p in part["params"] if p.grad is not None]
+    def _clip(self, group: list[Batch]) -> float | None:
         scaler = self.accelerator.scaler
         if scaler is not None:
             scaler.unscale_(self.optimizer)
         limit = math.inf if self.config.clip is None else self.config.clip
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-        if scaler is None and not math.isfinite(norm):
+        norm = float(torch.nn.utils.clip_grad_norm_(self._with_gradient(), limit))
+        if math.isfinite(norm):
+            return norm
+        if scaler is None:
             raise NotFinite("gradient", self.step + 1, _rows(group))
-        return norm
+        return None
+
+    def _with_gradient(self) -> list[Any]:
+        return [p for group in self.optimizer.param_groups for p in group["params"] if p.grad is not None]
 
     def _update(self) -> None:
         scaler = self.accelerator.scaler
@@ -257,25 +249,28 @@ class Loop:
             scaler.update()
 
 
-def parameter_groups(assembly: Model, config: TrainConfig) -> list[dict[str, Any]]:
-    """The method's groups and the head's. A warm-started head moves at a tenth of the method's rate: it is at its optimum."""
+def parameter_groups(assembly: Assembly, config: TrainConfig) -> list[dict[str, Any]]:
+    """The method's groups and the head's; a warm-started head, at its optimum, moves at a tenth of the method's rate.
+
+    Raises Unsupported where nothing would learn.
+    """
     rate = config.learning_rate or assembly.method.learning_rate
     head_rate = config.head_learning_rate or (rate * 0.1 if config.warm_start else rate)
-    groups = [group for group in assembly.method.groups(assembly.trunk, rate) if group["params"]]
     head = [p for p in assembly.layer.parameters() if p.requires_grad]
-    if head:
-        groups.append({"params": head, "lr": head_rate})
+    groups = [*assembly.method.groups(assembly.trunk, rate), {"params": head, "lr": head_rate}]
+    groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise Unsupported(
+            f"nothing would learn: the method {assembly.method.name!r} and the head {assembly.head.name!r} have no "
+            "weights to train; choose another of the two"
+        )
     return groups
-
-
-def _take(batches: Iterator[Batch], size: int) -> list[Batch]:
-    return [batch for _, batch in zip(range(size), batches, strict=False)]
 
 
 def _rows(group: list[Batch]) -> list[int]:
     return sorted({row for batch in group for row in batch.rows.tolist()})
 
 
-def _synchronised(accelerator: Accelerator, model: Any, syncs: bool) -> Any:
+def _exchange(accelerator: Accelerator, model: Any, last: bool) -> AbstractContextManager[Any]:
     """Gradients are exchanged between processes in the last batch of a step alone."""
-    return accelerator.autocast() if syncs else accelerator.no_sync(model)
+    return nullcontext() if last else accelerator.no_sync(model)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
@@ -23,7 +23,7 @@ class ClassifyHead(Head):
     """On the pooled vector, in training."""
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all labels."""
-    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    class_weights: Literal["none", "balanced"] | dict[str, PositiveFloat] = "none"
     """balanced: rows / (labels x rows of the label); or a weight by label name (1 for those not named)."""
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
@@ -52,7 +52,11 @@ class ClassifyHead(Head):
         return layer if isinstance(layer, torch.nn.Linear) else None
 
     def _weights(self, labels: Labels) -> str | dict[str, float]:
-        if self.class_weights == "balanced" and labels.counts:
+        if self.class_weights == "balanced":
+            if not labels.counts:
+                raise Unsupported(
+                    "head.class_weights is 'balanced', and how many rows each label has is not known here"
+                )
             rows = sum(labels.counts)
             pairs = zip(labels.names, labels.counts, strict=True)
             return {name: rows / (len(labels) * count) for name, count in pairs if count}
@@ -61,7 +65,9 @@ class ClassifyHead(Head):
                 if name not in labels:
                     known = ", ".join(labels.names[:20])
                     hint = nearest(name, labels.names)
-                    raise Unsupported(f"head.class_weights names the label {name!r}, which no row has{hint} (labels: {known})")
+                    raise Unsupported(
+                        f"head.class_weights names the label {name!r}, which no row has{hint} (labels: {known})"
+                    )
         return self.class_weights
 
 

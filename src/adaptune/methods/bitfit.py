@@ -21,8 +21,8 @@ class Bitfit(Method):
         biases = [name for name, _ in trunk.named_parameters() if name.rpartition(".")[2] == "bias"]
         if not biases:
             raise Unsupported(
-                f"method 'bitfit' trains bias terms, and models of the family {roles.family!r} have none; "
-                "use lora or norms instead"
+                f"method 'bitfit' trains bias terms, and this {roles.family} model has none; use lora, top_layers or "
+                "full instead"
             )
         own_copies(trunk, biases)
         return trunk

@@ -22,4 +22,6 @@ class HeadOnly(Method):
         return trunk
 
     def first_layer(self, trunk: torch.nn.Module, roles: Roles) -> int | None:
+        if roles.shares_layers:
+            return None
         return len(trunk.get_submodule(roles.main.layers))  # type: ignore[arg-type]  # a ModuleList

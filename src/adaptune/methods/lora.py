@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import Method
-from adaptune.methods._peft import inject, is_transposed, merge, targets_by_role
+from adaptune.methods._peft import check_targets, inject, is_transposed, merge, target_modules
 
 
 class Lora(Method):
@@ -25,15 +25,17 @@ class Lora(Method):
     """Scale: the change is multiplied by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the input of A, in training."""
-    targets: str | list[str] = "attention"
+    targets: str | list[str] = Field(default="attention", min_length=1)
     """Which matrices: a role (attention, query_value, mlp, all) or names of modules within a layer."""
+
+    _check_targets = field_validator("targets")(check_targets)
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
         config = peft.LoraConfig(
             r=self.rank,
-            lora_alpha=self.alpha,  # type: ignore[arg-type]  # peft scales by any number
+            lora_alpha=self.alpha,
             lora_dropout=self.dropout,
-            target_modules=targets_by_role(trunk, roles, self.targets),
+            target_modules=target_modules(trunk, roles, self.targets),
             fan_in_fan_out=is_transposed(trunk, roles),
         )
         return inject(trunk, config)
@@ -42,4 +44,4 @@ class Lora(Method):
         return merge(trunk)
 
     def first_layer(self, trunk: torch.nn.Module, roles: Roles) -> int | None:
-        return 0
+        return 0 if len(roles.stacks) == 1 else None

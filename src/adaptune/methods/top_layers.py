@@ -15,7 +15,9 @@ from adaptune.core.method import Method, own_copies
 class TopLayers(Method):
     """The last `layers` layers learn, on copies of their own, and the norm after them."""
 
-    paper: ClassVar[str] = "Lee, Tang and Lin (2019), What would Elsa do? Freezing layers during transformer fine-tuning"
+    paper: ClassVar[str] = (
+        "Lee, Tang and Lin (2019), What would Elsa do? Freezing layers during transformer fine-tuning"
+    )
     learning_rate: ClassVar[float] = 1e-4
     touches_base: ClassVar[bool] = True
 
@@ -26,7 +28,7 @@ class TopLayers(Method):
         if roles.shares_layers:
             raise Unsupported(
                 f"method 'top_layers' needs layers of their own, and models of the family {roles.family!r} use one "
-                "set of weights at every depth; use lora, adapter or full instead"
+                "set of weights at every depth; use lora or full instead"
             )
         if self.layers > layers:
             raise Unsupported(f"method.layers is {self.layers}, the model has {layers} layers; use at most {layers}")
@@ -46,4 +48,6 @@ class TopLayers(Method):
         return trunk
 
     def first_layer(self, trunk: torch.nn.Module, roles: Roles) -> int | None:
+        if len(roles.stacks) > 1:
+            return None
         return len(trunk.get_submodule(roles.main.layers)) - self.layers  # type: ignore[arg-type]  # a ModuleList

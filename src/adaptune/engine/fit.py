@@ -1,0 +1,131 @@
+"""A whole training: warm start, steps, evaluations, the best weights kept. Knows no task, no metric, no files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from adaptune.core.batch import Batch
+from adaptune.engine.best import Best
+from adaptune.engine.checkpoint import Checkpoint
+from adaptune.engine.config import TrainConfig
+from adaptune.engine.loop import Epochs, Loop, Step
+from adaptune.engine.warm_start import warm_start
+from adaptune.models.assembly import Assembly
+
+Evaluate = Callable[[], Mapping[str, float]]
+"""Measures the assembly as it stands on validation rows: every metric by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The validation scores after some step; step 0 is the start, warm or not."""
+
+    step: int
+    epoch: float
+    scores: Mapping[str, float]
+    gained: bool
+    """Whether these weights are the best so far."""
+    seconds: float
+    """Of training so far."""
+
+
+class Fit:
+    """One training of an assembly, in place; iterate over it for its events. When it ends, the best weights stand."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        batches: Epochs,
+        config: TrainConfig,
+        *,
+        seed: int,
+        metric: str,
+        evaluate: Evaluate,
+        run: str = "",
+        resumed: Checkpoint | None = None,
+    ) -> None:
+        """`run` names what is trained, for checkpoints; `resumed` is one of them to go on from."""
+        self.assembly, self.config, self.metric, self.run = assembly, config, metric, run
+        self.best = Best(config.patience, config.min_gain)
+        self.tokens = 0
+        self.ended = "all steps done"
+        self._evaluate = evaluate
+        self._started = time.monotonic()
+        self._resumed = resumed is not None
+        self._due_at = resumed.due_at if resumed is not None else None
+        if resumed is not None:
+            assembly.load(resumed.weights)
+            self.best, self.tokens = resumed.best, resumed.tokens
+            self._started -= resumed.seconds
+        self.loop = Loop(assembly, batches, config, seed)
+        if resumed is not None:
+            self.loop.restore(resumed.position)
+
+    @property
+    def seconds(self) -> float:
+        """Of training so far, over all its parts."""
+        return time.monotonic() - self._started
+
+    def warm_start(self, train: Iterable[Batch], valid: Iterable[Batch]) -> None:
+        """Fit the head on frozen features before the first step, where the recipe and the head allow it."""
+        if self.config.warm_start and not self._resumed:
+            warm_start(self.assembly, train, valid, evaluate=lambda: self._evaluate()[self.metric])
+
+    def __iter__(self) -> Iterator[Step | Evaluation]:
+        if self.best.score is None:
+            yield self._observe(0, 0.0)
+        elif self._due_at is not None:
+            yield self._observe(self.loop.step, self._due_at)
+        for step in self.loop.run() if not self._over(self._late()) else ():
+            late = self._late()
+            self.tokens += step.tokens
+            self._due_at = step.epoch if late or self._due(step) else None
+            yield step
+            if self._due_at is not None:
+                yield self._observe(step.number, step.epoch)
+            if self._over(late):
+                break
+        self.assembly.load(self.best.state)
+
+    def checkpoint(self) -> Checkpoint:
+        """Everything needed to go on from here."""
+        return Checkpoint(
+            run=self.run,
+            position=self.loop.position(),
+            weights=self.assembly.state(),
+            best=self.best,
+            due_at=self._due_at,
+            seconds=self.seconds,
+            tokens=self.tokens,
+        )
+
+    def _observe(self, step: int, epoch: float) -> Evaluation:
+        scores = self._evaluate()
+        gained = self.best.observe(scores[self.metric], step, self.assembly.state())
+        self._due_at = None
+        return Evaluation(step, epoch, scores, gained, self.seconds)
+
+    def _due(self, step: Step) -> bool:
+        every = self.config.evaluate_every
+        due = step.ends_epoch if every is None else step.number % every == 0
+        return due or step.number == step.total
+
+    def _over(self, late: bool) -> bool:
+        if self.best.exhausted:
+            self.ended = f"no gain in {self.best.waited} evaluations"
+        elif late:
+            self.ended = f"time limit of {self.config.max_seconds:g} s"
+        else:
+            return False
+        return True
+
+    def _late(self) -> bool:
+        """Whether the time limit is over in any process: all must stop after the same step."""
+        if self.config.max_seconds is None:
+            return False
+        late = torch.tensor(float(self.seconds > self.config.max_seconds), device=self.loop.accelerator.device)
+        return bool(self.loop.accelerator.reduce(late, "sum") > 0)

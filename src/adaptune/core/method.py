@@ -131,13 +131,11 @@ def own_copies(trunk: torch.nn.Module, names: Iterable[str]) -> None:
 
     A parameter that stands under several names (tied weights) stays tied.
     """
-    copies: dict[int, torch.nn.Parameter] = {}
-    for name in names:
+    shared = {name: trunk.get_parameter(name) for name in names}
+    copies = {id(old): torch.nn.Parameter(old.detach().clone(), requires_grad=True) for old in shared.values()}
+    for name, old in shared.items():
         owner, _, leaf = name.rpartition(".")
-        module = trunk.get_submodule(owner)
-        old = getattr(module, leaf)
-        copies.setdefault(id(old), torch.nn.Parameter(old.detach().clone(), requires_grad=True))
-        setattr(module, leaf, copies[id(old)])
+        setattr(trunk.get_submodule(owner), leaf, copies[id(old)])
 
 
 def replace_parameters(trunk: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:

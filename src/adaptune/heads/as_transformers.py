@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
@@ -21,7 +21,7 @@ class AsTransformers(Head):
 
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     """Share of the target spread over all labels."""
-    class_weights: Literal["none", "balanced"] | dict[str, float] = "none"
+    class_weights: Literal["none", "balanced"] | dict[str, PositiveFloat] = "none"
     """balanced: rows / (labels x rows of the label); or a weight by label name (1 for those not named)."""
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
@@ -67,17 +67,6 @@ class AsTransformers(Head):
     def whole(self, layer: torch.nn.Module, trunk: torch.nn.Module, labels: Labels) -> Whole:
         return Whole(whole_model(layer, trunk), "AutoModelForSequenceClassification")
 
-    def grown(self, layer: torch.nn.Module, old: dict[str, torch.Tensor], old_labels: Labels, labels: Labels) -> None:
-        own = layer.state_dict()
-        kept = [labels.index(name) for name in old_labels.names]
-        for name, tensor in old.items():
-            if name.startswith(f"{last_linear(layer)}."):
-                own[name] = own[name].clone()
-                own[name][kept] = tensor.to(own[name])
-            else:
-                own[name] = tensor
-        layer.load_state_dict(own)
-
 
 def logits_of(layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
     """(B, T, D) -> (B, C)"""
@@ -94,7 +83,7 @@ def last_linear(layer: torch.nn.Module) -> str:
 
 
 def whole_model(layer: Any, trunk: torch.nn.Module) -> Any:
-    """A transformers model of a trunk and this head's layer, with equal logits; shares both and changes neither."""
+    """A transformers model of a trunk and this head's layer, with equal logits; shares both, changes neither."""
     given = _given(layer)
     if given.pooler_name is not None:
         trunk = shell.with_module(trunk, given.pooler_name, given.moved())

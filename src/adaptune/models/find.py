@@ -8,7 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import HfApi, constants, get_session, snapshot_download
 from huggingface_hub.errors import (  # type: ignore[attr-defined]  # HTTPError: of httpx or httpx2, as it uses
     GatedRepoError,
     HFValidationError,
@@ -76,7 +76,9 @@ def _from_hub(config: ModelConfig, weights: bool) -> Located:
     if constants.HF_HUB_OFFLINE:
         raise ModelError(_unreachable(config, "HF_HUB_OFFLINE is set"))
     try:
-        info = HfApi().model_info(config.name, revision=config.revision, timeout=PATIENCE)
+        # Any answer will do. The library's own first call may wait longer: it asks for things of its own before.
+        get_session().head(constants.ENDPOINT, timeout=PATIENCE)
+        info = HfApi().model_info(config.name, revision=config.revision, timeout=constants.DEFAULT_REQUEST_TIMEOUT)
         names = [sibling.rfilename for sibling in info.siblings or ()]
         wanted = _wanted(names, config, weights)
         # By branch, not by info.sha: the cache knows later what a branch stands for only where it was asked by branch.

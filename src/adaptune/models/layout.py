@@ -60,7 +60,7 @@ def weight_files(folder: Path) -> list[Path]:
         return []
     try:
         names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
         raise ModelError(f"{str(index)!r} is not an index of weights ({error!r}); download the model again") from None
     return sorted(folder / name for name in names)
 

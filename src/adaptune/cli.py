@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from adaptune.bundle.load import Bundle
     from adaptune.bundle.manifest import Manifest
     from adaptune.core.types import Example, Scores
+    from adaptune.data.findings import Finding
 
 app = typer.Typer(
     add_completion=False,
@@ -189,6 +190,66 @@ def list_parts(
 
 
 @app.command()
+def merge(
+    bundle: BundleFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    model: Base = None,
+    trust_remote_code: RemoteCode = False,
+) -> None:
+    """Write bundle and base model as one transformers folder.
+
+    \b
+    adaptune merge runs/banking77/bundle merged
+    """
+    from adaptune.bundle.merge import merge as merged
+
+    typer.echo(str(merged(adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code), out)))
+
+
+@app.command()
+def doctor(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of labelled rows.")],
+    task: Annotated[str, typer.Option(help="What the rows are for: classify, tag, ...")],
+    settings: Settings = None,
+    model: Annotated[str | None, typer.Option(help="Count tokens as this model reads them.")] = None,
+) -> None:
+    """Say what is wrong, or odd, with rows. Ends with 2 on errors.
+
+    \b
+    adaptune doctor train.csv --task classify
+    adaptune doctor train.csv --task classify --set test=test.csv --set columns.text=review
+    """
+    from adaptune.data.examine import examine
+    from adaptune.recipe import load_data_settings
+    from adaptune.tasks import TASKS
+
+    found = examine(load_data_settings(data, settings or (), columns={}), TASKS.get(task)())
+    findings = found.findings.plus(_lengths(found.examples, model) if model else ())
+    typer.echo(str(findings))
+    if findings.errors:
+        raise typer.Exit(2)
+
+
+@app.command()
+def init(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of labelled rows.")],
+    out: Annotated[Path, typer.Option(help="The recipe to write.")] = Path("recipe.yaml"),
+    model: Annotated[str | None, typer.Option(help="The pretrained model; else all-MiniLM-L6-v2.")] = None,
+) -> None:
+    """Guess task and columns of rows and write a recipe.
+
+    \b
+    adaptune init reviews.csv --out reviews.yaml
+    """
+    from adaptune.data.guess import guess
+    from adaptune.recipe import write_starter
+
+    found = guess(data)
+    write_starter(found, data, out, **({"model": model} if model else {}))
+    typer.echo("\n".join([*found.reasons, f"recipe: {out}; run it: adaptune train {out}"]))
+
+
+@app.command()
 def schema() -> None:
     """Print the JSON schema of recipes, for editors.
 
@@ -227,6 +288,16 @@ def _examples(bundle: Bundle, file: str, settings: Sequence[str] | None, *, labe
     config = load_data_settings(file, settings or (), columns=bundle.manifest.columns)
     rows = read(file, config, bundle.task.columns, labelled=labelled).rows
     return examples_of(rows, bundle.task, config).examples
+
+
+def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:
+    """What the lengths of examples mean for a model."""
+    from adaptune.data.lengths import lengths
+    from adaptune.models.config import ModelConfig
+    from adaptune.models.load import load_backbone
+
+    backbone = load_backbone(ModelConfig(name=model))
+    return lengths(examples, backbone.tokenizer, backbone.max_length).findings()
 
 
 def _methods() -> Iterator[Sequence[str]]:

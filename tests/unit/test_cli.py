@@ -15,6 +15,7 @@ import pytest
 import adaptune
 from adaptune import cli
 from adaptune.core.errors import DataError, Interrupted
+from adaptune.recipe import load_recipe
 
 RECIPE = "task: classify\ndata: {train: train.csv}\nmodel: some/model\n"
 
@@ -184,6 +185,43 @@ def test_a_folder_that_is_no_bundle_is_refused(arguments: list[str], command: Co
     done = command(verb, *options[:2], "runs/nowhere", *options[2:])
     assert done.code == 2
     assert done.error.startswith("error: 'runs/nowhere' is no bundle: no such folder")
+
+
+ROWS = "review,stars\ngood film,good\nbad film,bad\ngood book,good\nbad book,bad\ngood song,good\nbad song,bad\n"
+
+
+def test_doctor_ends_with_0_where_nothing_is_wrong(command: Command) -> None:
+    Path("reviews.csv").write_text(ROWS, encoding="utf-8")
+    done = command("doctor", "reviews.csv", "--task", "classify", "--set", "columns={text: review, label: stars}")
+    assert done.code == 0
+    assert done.out.startswith("rows: train 6\n")
+
+
+def test_doctor_ends_with_2_on_errors_and_names_the_row(command: Command) -> None:
+    Path("reviews.csv").write_text(ROWS + ",good\n", encoding="utf-8")
+    done = command("doctor", "reviews.csv", "--task", "classify", "--set", "columns={text: review, label: stars}")
+    assert done.code == 2
+    assert "error: reviews.csv, row 8, column" in done.out
+
+
+def test_settings_of_a_data_section_are_checked_like_those_of_a_recipe(command: Command) -> None:
+    Path("reviews.csv").write_text(ROWS, encoding="utf-8")
+    assert command("doctor", "reviews.csv", "--task", "classify", "--set", "formt=csv") == Done(
+        2,
+        "",
+        "error: reviews.csv: 1 problem\n  - data.formt=csv: 'data.formt' is not known; did you mean 'format'?\n",
+    )
+
+
+def test_init_writes_a_recipe_that_loads(command: Command) -> None:
+    Path("reviews.csv").write_text(ROWS, encoding="utf-8")
+    done = command("init", "reviews.csv", "--out", "reviews.yaml", "--model", "some/model")
+    assert done.code == 0
+    assert done.out.endswith("recipe: reviews.yaml; run it: adaptune train reviews.yaml\n")
+    recipe = load_recipe("reviews.yaml")
+    assert (recipe.task.name, recipe.data.train, recipe.model.name) == ("classify", "reviews.csv", "some/model")
+    assert recipe.data.columns == {"text": "review", "label": "stars"}
+    assert command("init", "reviews.csv", "--out", "reviews.yaml").error.startswith("error: reviews.yaml exists")
 
 
 def test_demo_hands_its_options_on(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

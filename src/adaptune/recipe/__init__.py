@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from adaptune.recipe.describe import schema
 from adaptune.recipe.load import Recipe, load_data_settings, load_recipe
+from adaptune.recipe.starter import write_starter
 
-__all__ = ["Recipe", "load_data_settings", "load_recipe", "schema"]
+__all__ = ["Recipe", "load_data_settings", "load_recipe", "schema", "write_starter"]

@@ -40,7 +40,7 @@ class Catalogue(Generic[P]):
             known = ", ".join(names)
             raise Unsupported(f"{name!r} is no {self.noun}{nearest(name, names)} (there are: {known})")
         module = import_module(f"{self.package}.{name}")
-        parts = [part for part in vars(module).values() if self._defined_in(part, module.__name__)]
+        parts: list[type[P]] = [part for part in vars(module).values() if self._defined_in(part, module.__name__)]
         assert len(parts) == 1, f"{module.__name__} must define exactly one {self.noun}, found {parts}"
         parts[0].name = name
         return parts[0]

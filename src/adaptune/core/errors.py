@@ -50,3 +50,11 @@ def nearest(wrong: str, right: Iterable[str]) -> str:
     """`; did you mean 'lora'?` when one of the right names is close to the wrong one, else an empty string."""
     matches = get_close_matches(wrong, list(right), n=1, cutoff=0.6)
     return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+class Interrupted(AdaptuneError):
+    """Work was stopped by a signal after its state was saved; `signal` is the signal's number."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        self.signal = signal
+        super().__init__(message)

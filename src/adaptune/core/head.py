@@ -17,8 +17,16 @@ class LossSum(NamedTuple):
 
     total: torch.Tensor
     """() sum over labelled items, differentiable."""
-    count: torch.Tensor
+    items: torch.Tensor
     """() number of labelled items (or the sum of their class weights)."""
+
+
+class Whole(NamedTuple):
+    """A model as transformers itself builds it."""
+
+    model: torch.nn.Module
+    auto: str
+    """The class that loads it, `AutoModelForTokenClassification`."""
 
 
 class Head(Part, ABC):
@@ -53,12 +61,22 @@ class Head(Part, ABC):
         """The last linear layer, (C, F), whose optimum on `features` under softmax cross-entropy warm-starts the head."""
         return None
 
+    def whole(self, layer: torch.nn.Module, trunk: torch.nn.Module, labels: Labels) -> Whole | None:
+        """A trunk and this head's layer as one transformers model with its logits; None: no class has such a layer.
+
+        It may share the modules of both, and changes neither.
+        """
+        return None
+
     def grown(self, layer: torch.nn.Module, old: dict[str, torch.Tensor], old_labels: Labels, labels: Labels) -> None:
-        """Load the state of a layer with fewer labels: old labels keep their rows, new ones their fresh initialisation."""
+        """Load the state of a layer with fewer labels: old labels keep their rows, new ones their fresh initialisation.
+
+        `labels` are the old ones in their order, then new ones. Raises KeyError or RuntimeError for another layer.
+        """
         own = layer.state_dict()
         kept = [labels.index(name) for name in old_labels.names]
         for name, tensor in old.items():
-            if own[name].shape == tensor.shape and len(labels) == len(old_labels):
+            if own[name].shape == tensor.shape:
                 own[name] = tensor
             else:
                 own[name] = own[name].clone()

@@ -33,6 +33,8 @@ class Labels:
     """An ordered label inventory; the order is that of the output layer's rows."""
 
     names: tuple[str, ...]
+    counts: tuple[int, ...] = field(default=(), compare=False)
+    """How many training items carry each; empty where that is not known."""
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -191,7 +191,7 @@ class Loop:
                 loss = self.model(batch.to(self.accelerator.device))
                 # The number of items is known only after the last batch; that of rows keeps fp16 in range until then.
                 self.accelerator.backward(loss.total * (share / rows))
-            sums += torch.stack([loss.total.detach().float(), loss.count.float()]) * share
+            sums += torch.stack([loss.total.detach().float(), loss.items.float()]) * share
         total, count = self.accelerator.reduce(sums, "sum").tolist()
         count = count or 1.0  # no labelled item in the whole step: no gradient
         self._rescale(rows * self.accelerator.num_processes / count)
@@ -223,7 +223,7 @@ class Loop:
         for parameter, gradient in zip(learning, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-        return float(penalty)
+        return float(penalty.detach())
 
     def _clip(self, group: list[Batch]) -> float | None:
         scaler = self.accelerator.scaler

@@ -1,0 +1,163 @@
+"""Runs recipes on real data and keeps one small JSON a run, so that docs/results.md rests on figures anyone can make again.
+
+    python bench/evidence.py main --models FOLDER --budget 60
+
+Runs whose JSON is there are skipped; a run is not started once the budget (minutes) is spent. ADAPTUNE_DATA names the data
+folder; FOLDER holds minilm/ and e5/ in transformers' layout (without it the hub ids of the recipes are used).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from adaptune.core.run_folder import RunDir, read_json_lines
+from adaptune.tasks import TASKS
+
+ROOT = Path(__file__).resolve().parent.parent
+MODELS = {"banking77": "minilm", "wnut17": "minilm", "resume-ner-zh": "e5", "chnsenticorp": "e5"}
+PEER_RATES = (1e-3, 2e-3, 4e-3)
+SEEDS = (1, 2, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run of a recipe."""
+
+    recipe: str
+    name: str
+    """`lora-seed1`"""
+    overrides: tuple[str, ...]
+
+
+def main_jobs() -> Iterator[Job]:
+    """The main job: head_only and lora, the warm start on and off, English and Chinese."""
+    for seed in SEEDS:
+        for method in ("head_only", "lora"):
+            yield Job("banking77", f"{method}-seed{seed}", (f"method={method}", f"seed={seed}"))
+        cold = ("method=lora", f"seed={seed}", "train.warm_start=false")
+        yield Job("banking77", f"lora-cold-seed{seed}", cold)
+        yield Job("wnut17", f"lora-seed{seed}", ("method=lora", f"seed={seed}"))
+    yield Job("resume-ner-zh", "lora-seed1", ("seed=1",))
+    yield Job("chnsenticorp", "lora-seed1", ("seed=1",))
+
+
+GROUPS = {"main": main_jobs}
+
+
+def main() -> None:
+    """Every run of a group that is not there yet, within the budget."""
+    options = parse()
+    results = ROOT / "results" / options.group
+    deadline = time.monotonic() + 60 * options.budget
+    skipped = 0
+    for job in GROUPS[options.group]():
+        out = results / job.recipe / f"{job.name}.json"
+        if not out.exists() and time.monotonic() < deadline:
+            carry_out(job, out, options.models)
+        skipped += not out.exists()
+    if options.group == "main":
+        skipped += peer_runs(results / "wnut17", deadline, options.models)
+    print(f"{skipped} runs left for another time" if skipped else "every run is there")
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("group", choices=sorted(GROUPS))
+    parser.add_argument("--models", type=Path, help="folder with minilm/ and e5/")
+    parser.add_argument("--budget", type=float, default=60, help="minutes (default: 60)")
+    return parser.parse_args()
+
+
+def carry_out(job: Job, out: Path, models: Path | None) -> None:
+    """One run in a process and a folder of its own; what it printed stands on the error stream."""
+    print(f"{job.recipe} {job.name} ...", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "run"
+        model = (f"model.name={models / MODELS[job.recipe]}",) if models else ()
+        recipe = ROOT / "recipes" / f"{job.recipe}.yaml"
+        command = [sys.executable, "-m", "adaptune.cli", "train", str(recipe), f"out={folder}", *job.overrides, *model]
+        if subprocess.run(command, cwd=ROOT, check=False).returncode:
+            print(f"{job.recipe} {job.name} failed", flush=True)
+            return
+        write(out, summary(RunDir(folder), job))
+
+
+def summary(run: RunDir, job: Job) -> dict[str, Any]:
+    """The figures of a run, and per test row the counts behind its metric, for paired intervals."""
+    report = json.loads(run.report.read_text(encoding="utf-8"))
+    task = TASKS.get(report["task"])()
+    rows = list(read_json_lines(run.predictions))
+    counts = task.counts([_frozen(row["predicted"]) for row in rows], [_frozen(row["expected"]) for row in rows])
+    curve = [{key: value for key, value in line.items() if key != "gained"} for line in read_json_lines(run.scores)]
+    kept = ("task", "method", "metric", "valid", "test", "interval", "baseline", "parameters", "training", "seconds")
+    return {
+        "system": "adaptune",
+        "recipe": job.recipe,
+        "overrides": list(job.overrides),
+        **{key: report[key] for key in kept},
+        "peak_memory_mb": report["peak_memory_mb"],
+        "examples": report["examples"],
+        "seed": report["seed"],
+        "curve": curve,
+        "counts": counts.tolist(),
+    }
+
+
+def peer_runs(results: Path, deadline: float, models: Path | None) -> int:
+    """The plain transformers + peft loop on WNUT17: the best of three learning rates by validation, then three seeds."""
+    left = 0
+    for rate in PEER_RATES:
+        left += peer_run(results, rate, SEEDS[0], deadline, models)
+    there = [path for rate in PEER_RATES if (path := peer_file(results, rate, SEEDS[0])).exists()]
+    if len(there) < len(PEER_RATES):
+        return left + len(SEEDS) - 1
+    best = max((json.loads(path.read_text(encoding="utf-8")) for path in there), key=lambda run: run["valid_f1"])
+    return left + sum(peer_run(results, best["learning_rate"], seed, deadline, models) for seed in SEEDS[1:])
+
+
+def peer_run(results: Path, rate: float, seed: int, deadline: float, models: Path | None) -> int:
+    """One run of bench/peft_tag.py; 1 where it is not there afterwards."""
+    out = peer_file(results, rate, seed)
+    if not out.exists() and time.monotonic() < deadline:
+        print(f"wnut17 transformers+peft, learning rate {rate:g}, seed {seed} ...", flush=True)
+        data = Path(os.environ["ADAPTUNE_DATA"]) / "wnut17"
+        files = {"train": "wnut17train.conll", "valid": "emerging.dev.conll", "test": "emerging.test.annotated"}
+        model = models / "minilm" if models else "sentence-transformers/all-MiniLM-L6-v2"
+        command = [sys.executable, str(ROOT / "bench" / "peft_tag.py"), "--model", str(model), "--seed", str(seed)]
+        command += ["--learning-rate", str(rate), "--out", str(out.with_suffix(".part"))]
+        command += [text for part, name in files.items() for text in (f"--{part}", str(data / name))]
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if not subprocess.run(command, check=False).returncode:
+            shutil.move(out.with_suffix(".part"), out)
+    return int(not out.exists())
+
+
+def peer_file(results: Path, rate: float, seed: int) -> Path:
+    """Where a run of the plain loop is kept."""
+    return results / f"transformers-peft-lr{rate:g}-seed{seed}.json"
+
+
+def write(path: Path, value: dict[str, Any]) -> None:
+    """One JSON on one line, so that a run is one line of a diff."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value) + "\n", encoding="utf-8")
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    main()

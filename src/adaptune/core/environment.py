@@ -1,0 +1,46 @@
+"""What a result depends on beside recipe and data: versions and machine. Knows no recipe."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+LIBRARIES = (
+    "adaptune",
+    "torch",
+    "transformers",
+    "peft",
+    "accelerate",
+    "tokenizers",
+    "safetensors",
+    "numpy",
+    "scikit-learn",
+)
+
+
+def environment() -> dict[str, Any]:
+    """Versions of the libraries that matter, and the machine."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "libraries": {name: _version(name) for name in LIBRARIES},
+    }
+
+
+def peak_memory_mb() -> float:
+    """The most main memory that this process has held, in MB of 10^6 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+
+
+def _version(library: str) -> str | None:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return None

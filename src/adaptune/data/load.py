@@ -1,0 +1,91 @@
+"""The three parts of a run's data: read, understood by the task, and cut where files are not given. Knows no model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from adaptune.core.errors import DataError
+from adaptune.core.log import notice
+from adaptune.core.task import Task
+from adaptune.core.types import Example
+from adaptune.data.config import DataConfig
+from adaptune.data.read import examples_of, read
+from adaptune.data.split import cut, same_text
+from adaptune.data.table import Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """Labelled examples for training, validation and test."""
+
+    train: tuple[Example, ...]
+    valid: tuple[Example, ...]
+    test: tuple[Example, ...]
+    rejected: tuple[Rejected, ...]
+    """Rows that were left out because `on_bad_row` says so."""
+    fingerprints: Mapping[str, str]
+    """SHA-256 of each data file, by its name in the recipe."""
+    columns: Mapping[str, str]
+    """The task's name of a column -> the files' name of it."""
+
+    @property
+    def parts(self) -> dict[str, tuple[Example, ...]]:
+        """train, valid, test by name."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+
+def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
+    """Read the files of a recipe; validation and test rows that have no file are cut from the training rows by `seed`.
+
+    Raises DataError with file, row, column and value.
+    """
+    rejected: list[Rejected] = []
+    fingerprints: dict[str, str] = {}
+    columns: dict[str, str] = {}
+
+    def part(name: str) -> list[Example] | None:
+        source = getattr(config, name)
+        if source is None:
+            return None
+        found = read(source, config, task.columns, part=name)
+        for text in found.notices:
+            notice(text)
+        understood = examples_of(found.rows, task, config)
+        _refuse_unlabelled(understood.examples, name)
+        rejected.extend([*found.rejected, *understood.rejected])
+        fingerprints[name] = found.fingerprint
+        columns.update({column: there for column, there in found.columns.items() if column not in columns})
+        return understood.examples
+
+    train = part("train")
+    assert train is not None, "data.train is required"
+    test, valid = part("test"), part("valid")
+    if test is None and config.test_share > 0:
+        train, test = _cut(train, task, config.test_share, seed, "test")
+    if valid is None:
+        train, valid = _cut(train, task, config.valid_share, seed + 1, "valid")
+    return Splits(tuple(train), tuple(valid), tuple(test or ()), tuple(rejected), fingerprints, columns)
+
+
+def _refuse_unlabelled(examples: Sequence[Example], part: str) -> None:
+    """Every row that trains or scores must have its answer."""
+    for example in examples:
+        if example.expected is None:
+            raise DataError(
+                f"{example.row.where} has no label, and data.{part} needs one in every row; name the label column in "
+                "data.columns, or use `adaptune predict` for rows without labels"
+            )
+
+
+def _cut(
+    examples: list[Example], task: Task, share: float, seed: int, name: str
+) -> tuple[list[Example], list[Example]]:
+    """Cut one part off; rows with equal inputs stay together."""
+    kept, taken = cut(task.strata(examples), share, seed, groups=[same_text(example) for example in examples])
+    if not taken:
+        raise DataError(
+            f"{len(examples)} rows are too few to cut a {name} part from (data.{name}_share is {share}); "
+            f"give a file as data.{name}, or more rows"
+        )
+    return [examples[index] for index in kept], [examples[index] for index in taken]

@@ -1,0 +1,55 @@
+"""Everything that can be refused before a model is loaded: data, labels, and parts that do not fit the family."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from adaptune.core.errors import DataError
+from adaptune.core.log import warn
+from adaptune.data.doctor import Findings, diagnose
+from adaptune.data.load import Splits, load_splits
+from adaptune.models.families import layers_of, roles_of
+from adaptune.models.load import load_config
+from adaptune.recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The checked data of a run."""
+
+    splits: Splits
+    findings: Findings
+    columns: Mapping[str, str]
+    """The task's name of a column -> the name in the training file."""
+    fingerprint: str
+    """Of recipe and data together: what a checkpoint belongs to."""
+
+    def record(self) -> dict[str, Any]:
+        """What environment.json says of the data."""
+        return {"data": dict(self.splits.fingerprints), "run": self.fingerprint, "findings": self.findings.record()}
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read and check a recipe's data, and check its method against the model's configuration; imports no torch.
+
+    Raises DataError, ModelError or Unsupported.
+    """
+    settings = load_config(recipe.model)
+    recipe.method.check(roles_of(settings), layers_of(settings))
+    splits = load_splits(recipe.data, recipe.task, seed=recipe.seed)
+    findings = diagnose(splits.parts, recipe.task)
+    if findings.errors:
+        raise DataError("\n".join(str(finding) for finding in findings.errors))
+    for finding in findings.warnings:
+        warn(str(finding))
+    return Prepared(splits, findings, splits.columns, _fingerprint(recipe, splits))
+
+
+def _fingerprint(recipe: Recipe, splits: Splits) -> str:
+    """The same for the same recipe and data, wherever the run folder lies."""
+    same = recipe.model_copy(update={"out": "."}).as_yaml()
+    return hashlib.sha256((same + json.dumps(dict(splits.fingerprints), sort_keys=True)).encode()).hexdigest()

@@ -1,0 +1,294 @@
+"""One run: recipe -> data -> backbone + method + head -> train -> evaluate -> bundle. Here all rooms meet."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from adaptune.bundle.save import save_bundle
+from adaptune.bundle.start import continue_from, continued_labels
+from adaptune.core.batch import Batch, Encoded
+from adaptune.core.environment import environment, peak_memory_mb
+from adaptune.core.errors import Interrupted, TrainingError
+from adaptune.core.log import Progress, notice, warn
+from adaptune.core.run_folder import RunDir
+from adaptune.core.types import Answer, Example, Scores
+from adaptune.data.batches import Batches, Budget, by_rows, collate
+from adaptune.data.encode import encode
+from adaptune.data.lengths import lengths
+from adaptune.engine.checkpoint import load_checkpoint, save_checkpoint
+from adaptune.engine.fit import Evaluation, Fit
+from adaptune.engine.loop import NotFinite, Step
+from adaptune.engine.signals import Stop, stopping
+from adaptune.evaluate.baselines import baselines
+from adaptune.evaluate.intervals import interval
+from adaptune.evaluate.predict import predict
+from adaptune.models.assembly import Assembly
+from adaptune.models.load import load_backbone
+from adaptune.prepare import Prepared, prepare
+from adaptune.recipe import Recipe, load_recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A finished run."""
+
+    folder: Path
+    report: Mapping[str, Any]
+
+    @property
+    def bundle(self) -> Path:
+        """The folder of the adapter, for `adaptune.load`."""
+        return RunDir(self.folder).bundle
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds of each stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the block's duration to a stage."""
+        started = time.monotonic()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.monotonic() - started
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """Everything one run works with, once data and model are there."""
+
+    recipe: Recipe
+    prepared: Prepared
+    assembly: Assembly
+    encoded: Mapping[str, list[Encoded]]
+    lineage: Sequence[Any]
+
+    @property
+    def metric(self) -> str:
+        """What decides which weights are best."""
+        return self.recipe.train.metric or self.recipe.task.metric
+
+    def examples(self, part: str) -> Sequence[Example]:
+        """The examples of train, valid or test."""
+        return self.prepared.splits.parts[part]
+
+    def predict(self, part: str) -> list[Answer]:
+        """One answer a row of a part."""
+        batch_tokens = self.recipe.evaluate.batch_tokens
+        return predict(self.assembly, self.encoded[part], batch_tokens=batch_tokens, rows=len(self.examples(part)))
+
+    def score(self, part: str, answers: Sequence[Answer]) -> Scores:
+        """The scores of answers for a part."""
+        expected = [example.expected for example in self.examples(part)]
+        return self.recipe.task.score([answer.value for answer in answers], expected)
+
+    def in_order(self, part: str) -> Iterator[Batch]:
+        """The batches of a part, each row once, for work without gradients."""
+        encoded = self.encoded[part]
+        pad = self.assembly.backbone.tokenizer.pad_token_id
+        budget = Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
+        return (collate([encoded[index] for index in indices], pad) for indices in by_rows(encoded, budget))
+
+
+def train(recipe: str | Path, *overrides: str, resume: bool = False, overwrite: bool = False) -> Run:
+    """Carry out a recipe file with values set by path: `train("recipe.yaml", "train.epochs=3")`."""
+    return cook(load_recipe(recipe, overrides), resume=resume, overwrite=overwrite)
+
+
+def cook(recipe: Recipe, *, prepared: Prepared | None = None, resume: bool = False, overwrite: bool = False) -> Run:
+    """Carry out a recipe. `prepared` saves reading its data again. Raises AdaptuneError for what the user can mend."""
+    clock, folder = Clock(), RunDir(recipe.out)
+    with clock.stage("data"):
+        prepared = prepared or prepare(recipe)
+        kitchen = set_up(recipe, prepared)
+    if resume:
+        folder.go_on()
+    else:
+        folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=overwrite)
+    folder.write_rejected({"row": row.where, "reason": row.reason} for row in prepared.splits.rejected)
+    with clock.stage("train"):
+        fit = learn(kitchen, folder, resume=resume)
+    with clock.stage("evaluate"):
+        results = measure(kitchen, folder)
+        save_bundle(
+            folder.bundle,
+            kitchen.assembly,
+            recipe.task,
+            columns=prepared.columns,
+            max_length=kitchen.assembly.backbone.max_length,
+            config=recipe.bundle,
+            scores=results.scores,
+            lineage=kitchen.lineage,
+        )
+    seconds = {**clock.seconds, "train": fit.seconds}
+    report = report_of(kitchen, fit, results) | {
+        "seconds": {**seconds, "total": sum(seconds.values())},
+        "peak_memory_mb": peak_memory_mb(),
+    }
+    folder.write_report(report)
+    return Run(recipe.out, report)
+
+
+def set_up(recipe: Recipe, prepared: Prepared) -> Kitchen:
+    """Load the model, put the adapter and the head on it, and encode the rows."""
+    backbone = load_backbone(recipe.model, words=recipe.head.reads_words)
+    start = recipe.method.start
+    labels = recipe.task.labels(prepared.splits.train)
+    if start is not None:
+        labels = continued_labels(start, recipe.task, labels)
+    assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
+    lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
+    for finding in lengths(prepared.splits.train, backbone.tokenizer, backbone.max_length).findings():
+        (warn if finding.level == "warning" else notice)(str(finding))
+    encoded = {
+        name: encode(
+            examples, backbone.tokenizer, labels, max_length=backbone.max_length, segments=backbone.roles.segments
+        )
+        for name, examples in prepared.splits.parts.items()
+    }
+    return Kitchen(recipe, prepared, assembly, encoded, lineage)
+
+
+def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
+    """Train with progress, evaluations and checkpoints; the best weights stand at the end."""
+    recipe = kitchen.recipe
+    run = kitchen.prepared.fingerprint
+    checkpoint = load_checkpoint(folder.checkpoint, run) if resume else None
+    if checkpoint is not None:
+        folder.go_on(checkpoint.position.step)
+    budget = Budget(tokens=recipe.train.batch_tokens, rows=recipe.train.batch_rows)
+    pad = kitchen.assembly.backbone.tokenizer.pad_token_id
+    fit = Fit(
+        kitchen.assembly,
+        Batches(kitchen.encoded["train"], budget, pad=pad, seed=recipe.seed),
+        recipe.train,
+        seed=recipe.seed,
+        metric=kitchen.metric,
+        evaluate=lambda: kitchen.score("valid", kitchen.predict("valid")).values,
+        run=run,
+        resumed=checkpoint,
+    )
+    recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
+    with stopping() as stop:
+        fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
+        follow(kitchen, folder, fit, stop)
+    return fit
+
+
+def follow(kitchen: Kitchen, folder: RunDir, fit: Fit, stop: Stop) -> None:
+    """Log every event of a training, save checkpoints, and stop when asked to."""
+    saved = time.monotonic()
+    limit = kitchen.recipe.train.max_seconds
+    with Progress("train", fit.loop.total, unit="steps", seconds=limit) as progress:
+        progress.start_at(fit.loop.step)
+        for event in _named_rows(kitchen, fit):
+            if isinstance(event, Step):
+                folder.log_step(_step_record(event))
+                progress.advance(tokens=event.tokens, loss=event.loss)
+            else:
+                folder.log_scores({"step": event.step, "epoch": event.epoch, "gained": event.gained, **event.scores})
+                progress.show(**{kitchen.metric: event.scores[kitchen.metric]})
+            overdue = time.monotonic() - saved > kitchen.recipe.train.save_every
+            if stop.signal is not None or overdue or isinstance(event, Evaluation):
+                with folder.new_checkpoint() as empty:
+                    save_checkpoint(empty, fit.checkpoint())
+                saved = time.monotonic()
+            if stop.signal is not None:
+                raise Interrupted(
+                    f"stopped at step {fit.loop.step} of {fit.loop.total}, everything is saved in {folder.path}; "
+                    "give the same command with --resume to go on",
+                    stop.signal,
+                )
+    notice(f"training ended: {fit.ended}; best {kitchen.metric} {fit.best.score:.4f} after step {fit.best.step}")
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What was measured with the best weights."""
+
+    scores: Mapping[str, Scores]
+    """Of valid and test."""
+    interval: tuple[float, float] | None
+    """Of the task's metric on test rows; None where there are none."""
+    baselines: Mapping[str, Scores]
+
+
+def measure(kitchen: Kitchen, folder: RunDir) -> Results:
+    """Score the best weights on validation and test rows, beside simple baselines; write the predictions."""
+    recipe, task = kitchen.recipe, kitchen.recipe.task
+    answers = {part: kitchen.predict(part) for part in ("valid", "test") if kitchen.examples(part)}
+    if "test" not in answers:
+        return Results({"valid": kitchen.score("valid", answers["valid"])}, None, {})
+    if recipe.evaluate.predictions:
+        folder.write_predictions(_predictions(kitchen, answers["test"]))
+    ends = interval(
+        task,
+        [answer.value for answer in answers["test"]],
+        [example.expected for example in kitchen.examples("test")],
+        samples=recipe.evaluate.samples,
+        seed=recipe.seed,
+        level=recipe.evaluate.level,
+    )
+    beside = baselines(task, kitchen.examples("train"), kitchen.examples("test")) if recipe.evaluate.baselines else {}
+    return Results({part: kitchen.score(part, answers[part]) for part in answers}, ends, beside)
+
+
+def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:
+    """The run in numbers, as report.json holds it."""
+    recipe, test = kitchen.recipe, results.scores.get("test", Scores({}))
+    trained, total = kitchen.assembly.count_parameters()
+    return {
+        "task": recipe.task.name,
+        "method": recipe.method.name,
+        "model": recipe.model.name,
+        "metric": kitchen.metric,
+        "valid": dict(results.scores["valid"].values),
+        "test": dict(test.values),
+        "interval": results.interval and _interval_record(recipe, *results.interval),
+        "baseline": {name: dict(scores.values) for name, scores in results.baselines.items()},
+        "per_class": {name: dict(row) for name, row in test.per_class.items()},
+        "confusion": {"classes": list(test.classes), "counts": [list(row) for row in test.confusion]},
+        "parameters": {"trained": trained, "total": total},
+        "training": {"best_step": fit.best.step, "steps": fit.loop.step, "tokens": fit.tokens, "ended": fit.ended},
+        "examples": {part: len(examples) for part, examples in kitchen.prepared.splits.parts.items()},
+        "seed": recipe.seed,
+    }
+
+
+def _interval_record(recipe: Recipe, low: float, high: float) -> dict[str, Any]:
+    return {"metric": recipe.task.metric, "level": recipe.evaluate.level, "low": low, "high": high}
+
+
+def _named_rows(kitchen: Kitchen, fit: Fit) -> Iterator[Step | Evaluation]:
+    """The events of a training; a loss that is not finite is told with the rows of its batch."""
+    try:
+        yield from fit
+    except NotFinite as error:
+        rows = ", ".join(kitchen.examples("train")[row].row.where for row in error.rows[:20])
+        raise TrainingError(
+            f"the {error.what} became NaN or infinite in step {error.step}, in a batch of these rows: {rows}; "
+            "look at them, lower train.learning_rate, or use train.precision=fp32"
+        ) from error
+
+
+def _step_record(step: Step) -> dict[str, Any]:
+    names = ("epoch", "loss", "learning_rate", "norm", "tokens", "seconds")
+    return {"step": step.number} | {name: getattr(step, name) for name in names}
+
+
+def _predictions(kitchen: Kitchen, answers: Sequence[Answer]) -> Iterator[dict[str, Any]]:
+    for example, answer in zip(kitchen.examples("test"), answers, strict=True):
+        yield {
+            "row": example.row.number,
+            "source": example.row.source,
+            "expected": example.expected,
+            "predicted": answer.value,
+            "probability": answer.probability,
+        }

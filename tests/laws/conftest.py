@@ -1,0 +1,180 @@
+"""What the laws stand on: tiny models of five families, rows with a planted rule, short trainings."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer, BartConfig, BartModel, PreTrainedModel, T5Config, T5Model
+
+from adaptune.core.backbone import Backbone
+from adaptune.core.batch import Batch, Encoded
+from adaptune.core.types import Example, Labels, OfSequence, OfWords, Row, Sequence
+from adaptune.data.batches import Batches, Budget, collate
+from adaptune.data.encode import encode
+from adaptune.engine.config import TrainConfig
+from adaptune.engine.loop import Step, train
+from adaptune.heads import HEADS
+from adaptune.methods import METHODS
+from adaptune.models.assembly import Assembly
+from adaptune.models.config import ModelConfig
+from adaptune.models.load import load_backbone
+
+FAMILIES = ("bert", "llama", "gpt2", "t5", "bart")
+LABELS = {"classify": Labels(("no", "yes"), (24, 24)), "tag": Labels(("O", "B-place", "I-place"))}
+WORDS = "the a is and late game bank street red box never again john will send it to her house by train".split()
+PLANTED = "london"
+"""A text with this word is a `yes`; the word itself is a `B-place`."""
+PLAIN = {"optimizer": "adamw", "schedule": "constant", "warmup": 0.0, "warm_start": False, "device": "cpu"}
+
+
+@pytest.fixture(scope="session")
+def backbone_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Backbone]:
+    """backbone_of("llama"): a tiny model with random weights; one object a family and type for the whole session."""
+    loaded: dict[tuple[str, str], Backbone] = {}
+
+    def find(family: str, dtype: str = "float32") -> Backbone:
+        if (family, dtype) not in loaded:
+            config = ModelConfig.model_validate({"name": str(folder(family)), "dtype": dtype})
+            loaded[family, dtype] = load_backbone(config)
+        return loaded[family, dtype]
+
+    def folder(family: str) -> Path:
+        if family in ("t5", "bart"):
+            return _two_stacks(family, request.getfixturevalue("tiny_bert"), tmp_path_factory.getbasetemp() / family)
+        found: Path = request.getfixturevalue(f"tiny_{family}")
+        return found
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def assemble(backbone_of: Callable[..., Backbone]) -> Callable[..., Assembly]:
+    """assemble("bert", {"name": "lora", "rank": 4}, "tag", seed=1)"""
+
+    def make(
+        family: str,
+        method: dict[str, Any],
+        head: str = "classify",
+        *,
+        dtype: str = "float32",
+        seed: int = 0,
+        **more: Any,
+    ) -> Assembly:
+        backbone = backbone_of(family, dtype)
+        labels = LABELS["tag" if head == "tag" else "classify"]
+        return Assembly(backbone, METHODS.make(method), HEADS.make({"name": head}), labels, seed=seed, **more)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def encoded_for() -> Callable[..., list[Encoded]]:
+    """encoded_for(assembly, rows=24, seed=1): labelled rows that follow the planted rule, as its head reads them."""
+    return _encoded_for
+
+
+@pytest.fixture(scope="session")
+def batch_for() -> Callable[..., Batch]:
+    """batch_for(assembly, rows=6): the same rows as one batch."""
+
+    def make(assembly: Assembly, rows: int = 6, seed: int = 1) -> Batch:
+        return collate(_encoded_for(assembly, rows, seed), assembly.backbone.tokenizer.pad_token_id)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train_on() -> Callable[..., Iterator[Step]]:
+    """train_on(assembly, encoded, max_steps=3, learning_rate=0.01): trains step by step; constant rate, no warm-up."""
+
+    def run(assembly: Assembly, encoded: list[Encoded], *, seed: int = 0, **settings: Any) -> Iterator[Step]:
+        config = TrainConfig.model_validate({**PLAIN, "epochs": 1000, **settings})
+        budget = Budget(tokens=config.batch_tokens, rows=config.batch_rows)
+        batches = Batches(encoded, budget, pad=assembly.backbone.tokenizer.pad_token_id, seed=seed)
+        return train(assembly, batches, config, seed=seed)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def scatter() -> Callable[[Assembly], Assembly]:
+    """scatter(assembly): everything that learns is moved away from its start, as training would."""
+
+    def move(assembly: Assembly) -> Assembly:
+        generator = torch.Generator().manual_seed(7)
+        state = {
+            name: tensor + 0.05 * torch.randn(tensor.shape, generator=generator)
+            for name, tensor in assembly.state().items()
+        }
+        assembly.load(state)
+        return assembly.eval()
+
+    return move
+
+
+@pytest.fixture(scope="session")
+def hidden_of() -> Callable[[Assembly, Batch], torch.Tensor]:
+    """hidden_of(assembly, batch): (B, T, D) in evaluation mode, zero where there is padding."""
+
+    def find(assembly: Assembly, batch: Batch) -> torch.Tensor:
+        with torch.inference_mode():
+            return assembly.eval().hidden(batch) * batch.mask.unsqueeze(-1)
+
+    return find
+
+
+def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Encoded]:
+    backbone = assembly.backbone
+    examples = _tagged(rows, seed) if assembly.head.name == "tag" else _classified(rows, seed)
+    return encode(
+        examples,
+        backbone.tokenizer,
+        assembly.labels,
+        max_length=backbone.max_length,
+        segments=backbone.roles.segments,
+    )
+
+
+def _classified(rows: int, seed: int) -> list[Example]:
+    examples = []
+    for example in _tagged(rows, seed):
+        label = "yes" if "B-place" in example.expected else "no"
+        text = " ".join(example.sequences[0].first)
+        examples.append(Example(example.row, (Sequence(text, target=OfSequence(label)),), label))
+    return examples
+
+
+def _tagged(rows: int, seed: int) -> list[Example]:
+    """Every second row holds the planted word."""
+    choose = random.Random(seed)
+    examples = []
+    for number in range(rows):
+        words = choose.choices(WORDS, k=choose.randint(3, 9))
+        if number % 2:
+            words[choose.randrange(len(words))] = PLANTED
+        tags = tuple("B-place" if word == PLANTED else "O" for word in words)
+        sequence = Sequence(tuple(words), target=OfWords(tags), overflow="window")
+        examples.append(Example(Row("rows.csv", number, {}), (sequence,), tags))
+    return examples
+
+
+def _two_stacks(family: str, with_tokenizer: Path, folder: Path) -> Path:
+    """A T5 or BART of 2 + 2 layers, hidden size 32, seed 0, with the tokenizer of the tiny BERT."""
+    tokenizer = AutoTokenizer.from_pretrained(with_tokenizer)
+    size = {"vocab_size": len(tokenizer), "d_model": 32, "pad_token_id": tokenizer.pad_token_id}
+    torch.manual_seed(0)
+    model: PreTrainedModel
+    if family == "t5":
+        model = T5Model(T5Config(d_kv=8, d_ff=64, num_layers=2, num_heads=4, decoder_start_token_id=0, **size))
+    else:
+        layers = {"encoder_layers": 2, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 4}
+        wide = {"encoder_ffn_dim": 64, "decoder_ffn_dim": 64, "max_position_embeddings": 128}
+        model = BartModel(BartConfig(**size, **layers, **wide))
+    model.eval().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

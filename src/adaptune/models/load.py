@@ -54,7 +54,7 @@ def load_backbone(config: ModelConfig, *, words: bool = False) -> Backbone:
     digest = fingerprint(located, roles)
     if located.source not in ("folder", "file"):
         notice(f"model {config.name}: from {located.source}" + (f" ({located.gguf})" if located.gguf else ""))
-    with _quiet():
+    with quiet():
         tokenizer = _tokenizer(config, located)
         whole = _model(config, located, roles, words)
     _agree_on_padding(whole, tokenizer)
@@ -112,7 +112,7 @@ def max_length_of(config: ModelConfig, folder: Path, roles: Roles, settings: Any
 def _settings(config: ModelConfig, located: Located) -> dict[str, Any]:
     if located.gguf is None:
         return read_config(located)
-    with _quiet(), _as_model_error(config):
+    with quiet(), _as_model_error(config):
         found = transformers.AutoConfig.from_pretrained(located.folder, gguf_file=located.gguf, local_files_only=True)
     settings: dict[str, Any] = found.to_dict()
     return settings
@@ -209,7 +209,7 @@ def _as_model_error(config: ModelConfig) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers without progress bars and load reports: what they would tell is checked here and is an error."""
     logging = transformers.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

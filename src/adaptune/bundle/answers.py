@@ -1,0 +1,38 @@
+"""Examples in, answers out: how a bundle reads text, at saving and at loading alike. Knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from adaptune.core.batch import Encoded
+from adaptune.core.types import Answer, Example
+from adaptune.data.encode import encode
+from adaptune.evaluate.predict import predict
+from adaptune.models.assembly import Assembly
+
+BATCH_TOKENS = 4096
+"""Most tokens in one batch where nothing else is asked for."""
+
+
+def answer(
+    assembly: Assembly, examples: Sequence[Example], *, max_length: int, batch_tokens: int = BATCH_TOKENS
+) -> list[Answer]:
+    """One Answer an example, in their order; what the examples expect is not looked at."""
+    encoded = encoded_for(assembly, examples, max_length=max_length)
+    return predict(assembly, encoded, batch_tokens=batch_tokens, rows=len(examples))
+
+
+def encoded_for(assembly: Assembly, examples: Sequence[Example], *, max_length: int) -> list[Encoded]:
+    """Token sequences without labels: one that the bundle never saw has no place in the output layer."""
+    return encode(
+        [_unlabelled(example) for example in examples],
+        assembly.backbone.tokenizer,
+        assembly.labels,
+        max_length=max_length,
+        segments=assembly.backbone.roles.segments,
+    )
+
+
+def _unlabelled(example: Example) -> Example:
+    return replace(example, sequences=tuple(replace(sequence, target=None) for sequence in example.sequences))

@@ -1,0 +1,120 @@
+"""The model card: README.md with the metadata that the Hugging Face hub reads. Knows no tensors."""
+
+from __future__ import annotations
+
+import re
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from adaptune.bundle.config import BundleConfig
+from adaptune.bundle.manifest import Manifest
+
+PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
+"""The hub's name of a task."""
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+_CARD = """\
+---
+{metadata}
+---
+
+# {name}
+
+{task} with {labels} labels, learned with the method `{method}` on the frozen model {base}.
+This folder holds what was learned; the base model is loaded beside it, and must have the fingerprint
+`{fingerprint}`.
+
+## Use
+
+```python
+import adaptune
+
+model = adaptune.load("path/to/this/folder")
+print(model.predict(["Some text."]))
+```
+{peft}
+## Scores
+
+{scores}
+
+## Labels
+
+{label_names}
+
+Written by adaptune {version} on {created}.
+"""
+
+_PEFT = """
+The trunk alone, without the head, also loads with peft:
+`PeftModel.from_pretrained(AutoModel.from_pretrained(base), "path/to/this/folder")`.
+"""
+
+
+def card(manifest: Manifest, config: BundleConfig, *, metric: str, peft: bool) -> str:
+    """The whole text of README.md; `metric` is the one that the task is judged by."""
+    part = manifest.part
+    task = str(part.task["name"])
+    name = config.name or f"{short_name(manifest.base.name)}, {task}"
+    return _CARD.format(
+        metadata=_metadata(manifest, config, name=name, peft=peft).to_yaml(),
+        name=name,
+        task=PIPELINES.get(task, task).replace("-", " ").capitalize(),
+        labels=len(part.labels),
+        method=manifest.method["name"],
+        base=f"`{short_name(manifest.base.name)}`",
+        fingerprint=manifest.base.fingerprint,
+        peft=_PEFT if peft else "",
+        scores=_score_table(manifest, metric),
+        label_names=", ".join(f"`{label}`" for label in part.labels),
+        version=manifest.adaptune,
+        created=manifest.created,
+    )
+
+
+def short_name(base: str) -> str:
+    """A hub id as it is, of a folder its last part: a card tells no paths of the machine that wrote it."""
+    return base if _HUB_ID.fullmatch(base) else re.split(r"[/\\]", base.rstrip("/\\"))[-1]
+
+
+def _metadata(manifest: Manifest, config: BundleConfig, *, name: str, peft: bool) -> ModelCardData:
+    task, method = str(manifest.part.task["name"]), str(manifest.method["name"])
+    base = manifest.base.name
+    results = _results(manifest, PIPELINES.get(task, task), config.dataset or "unspecified")
+    return ModelCardData(
+        base_model=base if _HUB_ID.fullmatch(base) else None,
+        language=list(config.language) or None,
+        library_name="peft" if peft else "adaptune",
+        license=config.license,
+        metrics=sorted({result.metric_type for result in results}) or None,
+        model_name=name,
+        eval_results=results or None,
+        pipeline_tag=PIPELINES.get(task),
+        tags=["adaptune", task, method],
+    )
+
+
+def _results(manifest: Manifest, task_type: str, dataset: str) -> list[EvalResult]:
+    """What the hub shows as results: every metric of the test split."""
+    test = manifest.scores.get("test")
+    return [
+        EvalResult(
+            task_type=task_type,
+            dataset_type=dataset,
+            dataset_name=dataset,
+            dataset_split="test",
+            metric_type=metric,
+            metric_value=round(value, 6),
+        )
+        for metric, value in (test.values if test else {}).items()
+    ]
+
+
+def _score_table(manifest: Manifest, metric: str) -> str:
+    if not manifest.scores:
+        return "None were measured."
+    metrics = list(dict.fromkeys(name for split in manifest.scores.values() for name in split.values))
+    metrics.sort(key=lambda name: name != metric)
+    rows = [["split", *metrics], ["---"] * (len(metrics) + 1)]
+    for split, found in manifest.scores.items():
+        rows.append([split, *(f"{found.values[name]:.4f}" if name in found.values else "" for name in metrics)])
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)

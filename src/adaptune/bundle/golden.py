@@ -1,0 +1,95 @@
+"""Golden examples: inputs with the answers that a rightly loaded bundle gives. Knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from adaptune.bundle.answers import answer
+from adaptune.bundle.inputs import text_columns
+from adaptune.bundle.manifest import Golden, Preprocessing, golden, plain
+from adaptune.core.backbone import Backbone
+from adaptune.core.errors import BundleError
+from adaptune.core.task import Task
+from adaptune.core.types import Answer, Example, Row
+from adaptune.models.assembly import Assembly
+
+SENTENCES = (
+    "The train from the coast came in two hours late, and nobody at the station knew why.",
+    "Good morning!",
+    "Last week Maria Keller moved from Lisbon to a small town near the river to work for Northwind Foods.",
+    "I would like to know how I can change the address on my account, please.",
+    "昨天下午我们在公园里看到了很多人。",
+)
+"""Made up for this purpose: rows of no data set."""
+FP32, LOWER = 1e-4, 5e-2
+"""How far a probability may lie from the recorded one, in fp32 and in lower precision."""
+
+
+def make_golden(
+    assembly: Assembly, task: Task, preprocessing: Preprocessing, *, texts: Sequence[str], columns: Mapping[str, str]
+) -> tuple[Golden, ...]:
+    """One record a text, with the assembly's answers; `columns` are the training files' names by the task's."""
+    texts = texts or SENTENCES
+    rows = [_row(task, columns, texts, number) for number in range(len(texts))]
+    examples = [task.example(row) for row in rows]
+    answers = answer(assembly, examples, max_length=preprocessing.max_length)
+    return tuple(golden(row.values, found) for row, found in zip(rows, answers, strict=True))
+
+
+def golden_examples(task: Task, recorded: Sequence[Golden]) -> list[Example]:
+    """The inputs as examples of the task."""
+    return [
+        task.example(Row("golden example", number, record.values)) for number, record in enumerate(recorded, start=1)
+    ]
+
+
+def dtype_of(backbone: Backbone) -> str:
+    """Of the frozen weights, `float32`."""
+    return str(next(backbone.trunk.parameters()).dtype).removeprefix("torch.")
+
+
+def check_golden(recorded: Sequence[Golden], answers: Sequence[Answer], *, exact: bool) -> None:
+    """Compare answers with the recorded ones; `exact` where both were computed in fp32. Raises BundleError."""
+    tolerance = FP32 if exact else LOWER
+    for number, (record, found) in enumerate(zip(recorded, answers, strict=True), start=1):
+        fault = _difference(record, found, tolerance, exact=exact)
+        if fault is not None:
+            raise BundleError(
+                f"golden example {number} ({_shown(record.values)}) gave {fault}; the base model, its tokenizer or the "
+                "libraries differ from those the bundle was made with, so its answers cannot be trusted here: use the "
+                "versions that its manifest names, or train it again"
+            )
+
+
+def _difference(record: Golden, found: Answer, tolerance: float, *, exact: bool) -> str | None:
+    """What differs, as words, or None."""
+    # In lower precision two answers that are nearly as likely may change places; above one half there is only one.
+    certain = exact or record.probability > (1 + tolerance) / 2
+    if certain and plain(found.value) != record.answer:
+        return f"the answer {_shown(plain(found.value))}, expected {_shown(record.answer)}"
+    expected = (record.probability, *record.probabilities)
+    actual = (found.probability, *found.probabilities)
+    if len(expected) != len(actual):
+        return f"{len(actual) - 1} probabilities, expected {len(expected) - 1}"
+    worst = max(zip(expected, actual, strict=True), key=lambda pair: _distance(*pair))
+    if not _distance(*worst) <= tolerance:
+        return f"the probability {worst[1]:.6f}, expected {worst[0]:.6f} within {tolerance:g}"
+    return None
+
+
+def _distance(one: float, other: float) -> float:
+    """Infinite where a number is none at all."""
+    return abs(one - other) if one == one and other == other else float("inf")
+
+
+def _row(task: Task, columns: Mapping[str, str], texts: Sequence[str], number: int) -> Row:
+    """A row with a text in every column that inputs fill; no labels."""
+    names = text_columns(task, columns)
+    values = {name: texts[(number + place) % len(texts)] for place, name in enumerate(names)}
+    return Row("golden example", number + 1, values)
+
+
+def _shown(value: Any, longest: int = 80) -> str:
+    text = repr(value)
+    return text if len(text) <= longest else text[: longest - 1] + "…"

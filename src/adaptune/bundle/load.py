@@ -1,0 +1,162 @@
+"""A bundle folder becomes a model that answers: checked against its manifest, its base and its golden examples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from adaptune.bundle.answers import BATCH_TOKENS, answer
+from adaptune.bundle.golden import check_golden, dtype_of, golden_examples
+from adaptune.bundle.inputs import Input, row_of
+from adaptune.bundle.manifest import WEIGHTS, Base, Manifest, read_manifest
+from adaptune.bundle.weights import read_tensors
+from adaptune.core.backbone import Backbone
+from adaptune.core.errors import BundleError, ModelError
+from adaptune.core.types import Answer, Example, Scores
+from adaptune.models.assembly import Assembly
+from adaptune.models.config import ModelConfig
+from adaptune.models.families import roles_of
+from adaptune.models.find import locate
+from adaptune.models.fingerprint import fingerprint
+from adaptune.models.layout import Located
+from adaptune.models.load import load_backbone, load_config
+
+AGAIN = "copy the bundle again from where it was made, or train it again"
+
+
+class Bundle:
+    """What a task learned, loaded onto its base model. Any number of bundles may share one backbone."""
+
+    def __init__(self, name: str, manifest: Manifest, assembly: Assembly) -> None:
+        self.name = name
+        self.manifest = manifest
+        self.assembly = assembly
+        self.task = manifest.make_task()
+
+    def __repr__(self) -> str:
+        base, method = self.manifest.base.name, self.manifest.method["name"]
+        return f"Bundle({self.name!r}: {self.task.name} with {len(self.manifest.labels)} labels, {method} on {base!r})"
+
+    @property
+    def exact(self) -> bool:
+        """Whether the recorded answers and those given here are both computed in fp32."""
+        return self.manifest.base.dtype == dtype_of(self.assembly.backbone) == "float32"
+
+    def predict(self, inputs: Iterable[Input], *, batch_tokens: int = BATCH_TOKENS) -> list[dict[str, Any]]:
+        """One readable answer an input, with its probability.
+
+        An input is a text, the words of a text, or a row: a mapping with the task's columns or those of the training
+        files. Raises DataError for an input that the task cannot read.
+        """
+        if isinstance(inputs, str | Mapping):
+            inputs = [inputs]
+        rows = [row_of(given, number, self.task, self.manifest.columns) for number, given in enumerate(inputs, start=1)]
+        examples = [self.task.example(row) for row in rows]
+        answers = self.answers(examples, batch_tokens=batch_tokens)
+        return [self.describe(example, found) for example, found in zip(examples, answers, strict=True)]
+
+    def evaluate(self, examples: Sequence[Example], *, batch_tokens: int = BATCH_TOKENS) -> Scores:
+        """Every metric of the task over labelled examples. Raises BundleError where one has no label."""
+        for example in examples:
+            if example.expected is None:
+                raise BundleError(f"{example.row.where} has no label; only labelled rows can be evaluated")
+        answers = self.answers(examples, batch_tokens=batch_tokens)
+        return self.task.score([found.value for found in answers], [example.expected for example in examples])
+
+    def answers(self, examples: Sequence[Example], *, batch_tokens: int = BATCH_TOKENS) -> list[Answer]:
+        """One Answer an example, in their order."""
+        return answer(
+            self.assembly, examples, max_length=self.manifest.preprocessing.max_length, batch_tokens=batch_tokens
+        )
+
+    def describe(self, example: Example, found: Answer) -> dict[str, Any]:
+        """An answer as people read it and JSON holds it."""
+        return self.task.describe(example, found) | {"probability": found.probability}
+
+
+def load_bundle(
+    folder: str | Path,
+    *,
+    model: str | None = None,
+    backbone: Backbone | None = None,
+    trust_remote_code: bool = False,
+) -> Bundle:
+    """The bundle in a folder, on its base model and checked.
+
+    The base is `backbone` where one is loaded already, else the model that `model` names, else the one that the
+    manifest names. Raises BundleError for a damaged bundle or another base, ModelError where the base cannot be found.
+    """
+    folder = Path(folder)
+    name = bundle_name(folder)
+    manifest = read_manifest(folder)
+    state = read_tensors(folder / WEIGHTS, manifest.weights)
+    method, head = manifest.make_method(), manifest.make_head()
+    if backbone is None:
+        backbone = _load_base(manifest.base, name, model=model, trust_remote_code=trust_remote_code)
+    check_base(manifest.base, backbone.fingerprint, backbone.name, name)
+    assembly = Assembly(backbone, method, head, manifest.labels, seed=0)
+    _check_names(state, assembly, name)
+    try:
+        assembly.load(state)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise BundleError(f"the tensors of bundle {name!r} do not fit its manifest: {error}; {AGAIN}") from error
+    bundle = Bundle(name, manifest, assembly.eval())
+    check_golden(manifest.golden, bundle.answers(golden_examples(bundle.task, manifest.golden)), exact=bundle.exact)
+    return bundle
+
+
+def bundle_name(folder: Path) -> str:
+    """The folder's name, or its run's where it is called `bundle` like every run's."""
+    folder = folder.absolute()
+    return folder.parent.name if folder.name == "bundle" else folder.name
+
+
+def check_base(base: Base, found: str, model: str, name: str) -> None:
+    """Refuse a model with another fingerprint than the one that the bundle was trained on. Raises BundleError."""
+    if base.fingerprint != found:
+        raise BundleError(
+            f"bundle {name!r} was trained on {base.name!r} (weights {base.fingerprint[:12]}…), this is {model!r} "
+            f"(weights {found[:12]}…); name the one it was trained on: --model NAME, or `model` in a recipe"
+        )
+
+
+def _check_names(state: dict[str, Tensor], assembly: Assembly, name: str) -> None:
+    """Refuse a state that lacks tensors or has others. Raises BundleError."""
+    wrong = sorted(state.keys() ^ assembly.state().keys())
+    if wrong:
+        what = "lacks" if wrong[0] not in state else "has an unknown"
+        raise BundleError(f"bundle {name!r} {what} tensor {wrong[0]!r} ({len(wrong)} do not fit); {AGAIN}")
+
+
+def _load_base(base: Base, name: str, *, model: str | None, trust_remote_code: bool) -> Backbone:
+    """The base model in its recorded precision; the fingerprint of its files is looked at before they are loaded."""
+    config = ModelConfig.model_validate(
+        {"name": base.name, "revision": base.revision, "gguf_file": base.gguf_file}
+        if model is None
+        else {"name": model}
+    ).model_copy(update={"dtype": base.dtype, "trust_remote_code": trust_remote_code})
+    try:
+        config, located = _find(config)
+    except ModelError as error:
+        if model is not None:
+            raise
+        raise ModelError(
+            f"bundle {name!r} was trained on {base.name!r}, which is not here: {error}\n"
+            "name a copy of that model with --model (from Python: load(folder, model=...))"
+        ) from error
+    check_base(base, fingerprint(located, roles_of(load_config(config))), config.name, name)
+    return load_backbone(config, words=base.words)
+
+
+def _find(config: ModelConfig) -> tuple[ModelConfig, Located]:
+    """Where the model lies; any revision will do where the recorded one cannot be had: the fingerprint decides."""
+    try:
+        return config, locate(config)
+    except ModelError:
+        if config.revision is None:
+            raise
+        config = config.model_copy(update={"revision": None})
+        return config, locate(config)

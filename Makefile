@@ -8,7 +8,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 	--disable-pip-version-check install --no-compile $(shell [ -t 2 ] || echo --quiet)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean
+.PHONY: help demo test test-all lint format clean results-main
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -29,6 +29,10 @@ lint: $(VENV)/.dev  ## lint, types and import contract alone
 format: $(VENV)/.dev  ## sort imports and format every file
 	@$(BIN)/python -m ruff check --fix --quiet .
 	@$(BIN)/python -m ruff format .
+
+results-main: $(VENV)/.core  ## evidence on real data (ADAPTUNE_DATA=FOLDER, MODELS=FOLDER, BUDGET=minutes), then docs/results.md
+	@$(BIN)/python bench/evidence.py main $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60)
+	@$(BIN)/python bench/tables.py
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .assets build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

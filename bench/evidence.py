@@ -1,8 +1,8 @@
-"""Runs recipes on real data and keeps one small JSON a run, so that docs/results.md rests on figures anyone can make again.
+"""Runs recipes on real data and keeps one small JSON a run, which docs/results.md is made from.
 
     python bench/evidence.py main --models FOLDER --budget 60
 
-Runs whose JSON is there are skipped; a run is not started once the budget (minutes) is spent. ADAPTUNE_DATA names the data
+Runs whose JSON is there are skipped; none is started once the budget (minutes) is spent. ADAPTUNE_DATA names the data
 folder; FOLDER holds minilm/ and e5/ in transformers' layout (without it the hub ids of the recipes are used).
 """
 
@@ -87,7 +87,7 @@ def carry_out(job: Job, out: Path, models: Path | None) -> None:
         folder = Path(scratch) / "run"
         model = (f"model.name={models / MODELS[job.recipe]}",) if models else ()
         recipe = ROOT / "recipes" / f"{job.recipe}.yaml"
-        command = [sys.executable, "-m", "adaptune.cli", "train", str(recipe), f"out={folder}", *job.overrides, *model]
+        command = [sys.executable, "-m", "adaptune", "train", str(recipe), f"out={folder}", *job.overrides, *model]
         if subprocess.run(command, cwd=ROOT, check=False).returncode:
             print(f"{job.recipe} {job.name} failed", flush=True)
             return
@@ -116,7 +116,7 @@ def summary(run: RunDir, job: Job) -> dict[str, Any]:
 
 
 def peer_runs(results: Path, deadline: float, models: Path | None) -> int:
-    """The plain transformers + peft loop on WNUT17: the best of three learning rates by validation, then three seeds."""
+    """The plain transformers + peft loop on WNUT17: the best of three rates by validation, then three seeds."""
     left = 0
     for rate in PEER_RATES:
         left += peer_run(results, rate, SEEDS[0], deadline, models)

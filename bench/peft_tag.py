@@ -1,6 +1,6 @@
 """Named entities with plain transformers + peft: the loop that their documentation teaches, and nothing of adaptune's.
 
-Labels on the first piece of each word, dropout as the model's configuration has it, AdamW, linear schedule with warm-up,
+Labels on the first piece of each word, dropout as the model's configuration has it, AdamW, a linear schedule,
 batches of rows of like length, the epoch with the best F1 on validation rows kept.
 
     python bench/peft_tag.py --model FOLDER --train A --valid B --test C --learning-rate 2e-3 --seed 1 --out run.json

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from adaptune.core.errors import DataError
@@ -51,5 +52,5 @@ def prepare(recipe: Recipe) -> Prepared:
 
 def _fingerprint(recipe: Recipe, splits: Splits) -> str:
     """The same for the same recipe and data, wherever the run folder lies."""
-    same = recipe.model_copy(update={"out": "."}).as_yaml()
+    same = recipe.model_copy(update={"out": Path()}).as_yaml()
     return hashlib.sha256((same + json.dumps(dict(splits.fingerprints), sort_keys=True)).encode()).hexdigest()

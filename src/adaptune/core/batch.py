@@ -21,7 +21,7 @@ class Encoded:
     segments: NDArray[np.int8] | None
     """(T,) 0 first part, 1 second part; None where the model knows no segments."""
     tokens: NDArray[np.int32]
-    """(N,) position of the token that stands for each labelled item; empty where the sequence as a whole is labelled."""
+    """(N,) position of the token that stands for each labelled item; empty where whole sequences are labelled."""
     items: NDArray[np.int32]
     """(N,) which item (word) of its row each of `tokens` is; every item stands in exactly one window of its row."""
     labels: NDArray[np.int64] | NDArray[np.float32] | None

@@ -38,7 +38,7 @@ class Head(Part, ABC):
     """Whether it needs the model's own output layer over words."""
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
-        """This head with every `auto` replaced by what the model and the labels call for; what a bundle's manifest keeps."""
+        """This head with every `auto` replaced by what model and labels call for; a bundle's manifest keeps it."""
         return self
 
     @abstractmethod
@@ -54,11 +54,11 @@ class Head(Part, ABC):
         """(B, T, D) -> one Answer a row of the batch, by row index. All windows of a row stand in one batch."""
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor | None:
-        """(B, T, D) -> (N, F) what the last linear layer reads of each labelled item, for the warm start; None: no such fit."""
+        """(B, T, D) -> (N, F) what the last linear layer reads of each labelled item, for the warm start."""
         return None
 
     def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
-        """The last linear layer, (C, F), whose optimum on `features` under softmax cross-entropy warm-starts the head."""
+        """The last linear layer, (C, F): its optimum on `features` under softmax cross-entropy warm-starts the head."""
         return None
 
     def whole(self, layer: torch.nn.Module, trunk: torch.nn.Module, labels: Labels) -> Whole | None:

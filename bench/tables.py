@@ -1,0 +1,161 @@
+"""Writes docs/results.md from the JSON of finished runs; runs nothing.
+
+python bench/tables.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import numpy as np
+
+from adaptune.core.task import Task
+from adaptune.evaluate.intervals import difference_interval
+from adaptune.tasks import TASKS
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "results"
+HEAD = """# Results
+
+Figures of finished runs, one JSON each under `results/`; this page is made from them by `python bench/tables.py`.
+To make them again: `ADAPTUNE_DATA=FOLDER make results-main` (finished runs are skipped). Test rows were scored once
+a run, with the weights that were best on validation rows. Scores are percent. Seconds are of training (warm start
+and evaluations included), peak memory of the whole process, on 2 cores of a server processor that other work
+shared: compare them within a table only.
+"""
+
+Run = dict[str, Any]
+
+
+def main() -> None:
+    """Every table whose runs are there."""
+    text = HEAD + "".join(f"\n{section}" for section in sections())
+    (ROOT / "docs" / "results.md").write_text(text, encoding="utf-8")
+
+
+def sections() -> Iterator[str]:
+    """Markdown, a section a data set."""
+    main = RESULTS / "main"
+    yield banking(load(main / "banking77"))
+    yield wnut(load(main / "wnut17"))
+    yield chinese(load(main / "resume-ner-zh") | load(main / "chnsenticorp"))
+
+
+def load(folder: Path) -> dict[str, Run]:
+    """Runs by name."""
+    return {f"{folder.name}/{file.stem}": json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))}
+
+
+def banking(runs: dict[str, Run]) -> str:
+    """BANKING77: head_only, lora, lora without the warm start."""
+    by_setting = {name: seeds(runs, f"banking77/{name}-seed") for name in ("head_only", "lora", "lora-cold")}
+    lines = ["## BANKING77, 77 intents, all-MiniLM-L6-v2, at most 3 epochs (`recipes/banking77.yaml`)\n\n"]
+    rows = []
+    for name, found in by_setting.items():
+        if found:
+            rows.append([name, *adaptune_figures(found, "accuracy")])
+    lines.append(table(["method", "test accuracy, seed by seed", "mean", *FIGURES], rows))
+    task = TASKS.get("classify")()
+    for ours, beside in (("lora", "head_only"), ("lora-cold", "head_only"), ("lora", "lora-cold")):
+        lines.append(difference(task, f"{ours} - {beside}", by_setting[ours], by_setting[beside], "accuracy"))
+    if by_setting["lora"]:
+        best = by_setting["lora"][0]["baseline"]["tfidf_logistic_regression"]["accuracy"]
+        lines.append(f"\nTF-IDF with logistic regression: {100 * best:.1f}.\n")
+    return "".join(lines)
+
+
+def wnut(runs: dict[str, Run]) -> str:
+    """WNUT17: lora beside the plain loop of transformers + peft."""
+    ours = seeds(runs, "wnut17/lora-seed")
+    peers = [run for name, run in runs.items() if "transformers-peft" in name]
+    lines = ["## WNUT17, named entities, all-MiniLM-L6-v2, LoRA rank 8, at most 5 epochs (`recipes/wnut17.yaml`)\n\n"]
+    rows = [["adaptune", *adaptune_figures(ours, "f1")]] if ours else []
+    best: list[Run] = []
+    for rate in sorted({run["learning_rate"] for run in peers}):
+        found = [run for run in peers if run["learning_rate"] == rate]
+        rows.append([f"transformers + peft, learning rate {rate:g}", *peer_figures(found)])
+        best = max(
+            best, found, key=lambda group: (len(group), mean(run["valid_f1"] for run in group)) if group else (0, 0)
+        )
+    lines.append(table(["system", "test entity F1, seed by seed", "mean", *FIGURES], rows))
+    theirs = [run | {"test": {"f1": run["test_f1"]}} for run in best]
+    lines.append(difference(TASKS.get("tag")(), "adaptune - transformers + peft at its best rate", ours, theirs, "f1"))
+    return "".join(lines)
+
+
+def chinese(runs: dict[str, Run]) -> str:
+    """The two Chinese recipes."""
+    lines = ["## Chinese, multilingual-e5-small, LoRA rank 8, one seed\n\n"]
+    rows = []
+    for name, run in runs.items():
+        low, high = run["interval"]["low"], run["interval"]["high"]
+        score = f"{100 * run['test'][run['metric']]:.1f} ({100 * low:.1f} to {100 * high:.1f})"
+        beside = max((scores[run["metric"]], name) for name, scores in run["baseline"].items())
+        rows.append(
+            [
+                name.split("/")[0],
+                run["metric"],
+                score,
+                f"{100 * beside[0]:.1f} {beside[1]}",
+                f"{run['seconds']['train']:.0f}",
+            ]
+        )
+    lines.append(table(["recipe", "metric", "test, 95 % interval", "best simple baseline", "seconds"], rows))
+    return "".join(lines)
+
+
+FIGURES = ["trained parameters", "seconds", "peak memory, MB"]
+
+
+def seeds(runs: dict[str, Run], prefix: str) -> list[Run]:
+    """The runs of one setting, by seed."""
+    return [run for name, run in runs.items() if name.startswith(prefix)]
+
+
+def adaptune_figures(runs: Sequence[Run], metric: str) -> list[str]:
+    """The columns of one setting of ours."""
+    scores = [run["test"][metric] for run in runs]
+    parameters = runs[0]["parameters"]["trained"]
+    return columns(
+        scores, parameters, [run["seconds"]["train"] for run in runs], [run["peak_memory_mb"] for run in runs]
+    )
+
+
+def peer_figures(runs: Sequence[Run]) -> list[str]:
+    """The columns of one setting of the plain loop."""
+    scores = [run["test_f1"] for run in runs]
+    return columns(
+        scores, runs[0]["parameters"], [run["seconds"] for run in runs], [run["peak_memory_mb"] for run in runs]
+    )
+
+
+def columns(scores: Sequence[float], parameters: int, seconds: Sequence[float], memory: Sequence[float]) -> list[str]:
+    """Score by seed, mean, parameters, mean seconds, largest memory."""
+    each = ", ".join(f"{100 * score:.2f}" for score in scores)
+    return [each, f"{100 * mean(scores):.2f}", f"{parameters:,}", f"{mean(seconds):.0f}", f"{max(memory):.0f}"]
+
+
+def difference(task: Task, name: str, ours: Sequence[Run], theirs: Sequence[Run], metric: str) -> str:
+    """One line: the mean difference and its paired interval over rows and seeds."""
+    pairs = list(zip(ours, theirs, strict=False))
+    if not pairs:
+        return ""
+    counts = [[np.array(run["counts"]) for run in side] for side in zip(*pairs, strict=True)]
+    low, high = difference_interval(task, counts[0], counts[1], samples=2000)
+    gain = mean(a["test"][metric] - b["test"][metric] for a, b in pairs)
+    ends = f"paired 95 % interval {100 * low:+.2f} to {100 * high:+.2f}"
+    return f"\n{name}: {100 * gain:+.2f} points, {ends} ({len(pairs)} seeds).\n"
+
+
+def table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = ["| " + " | ".join(row) + " |" for row in (names, ["---"] * len(names), *rows)]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

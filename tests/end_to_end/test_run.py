@@ -1,0 +1,96 @@
+"""From a recipe to a bundle that answers, on a tiny model: the report, the run folder, and a run that is stopped half-way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+import adaptune
+from adaptune.core.run_folder import read_json_lines
+
+GOOD = ("good", "great", "excellent", "wonderful")
+BAD = ("bad", "terrible", "poor", "worst")
+THINGS = ("film", "book", "phone", "train", "game", "house", "bank", "river")
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
+    """A sentiment task whose label is decided by one word, in 256 different rows."""
+    rows = [
+        f"the {thing} was {word} {end},{label}"
+        for thing in THINGS
+        for label, words in (("positive", GOOD), ("negative", BAD))
+        for word in words
+        for end in ("today", "again", "at first", "to me")
+    ]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        f"task: classify\ndata: {{train: {tmp_path}/rows.csv}}\nmodel: {tiny_bert}\n"
+        f"method: {{name: lora, rank: 4, dropout: 0.1}}\n"
+        f"train: {{epochs: 4, batch_rows: 8, warm_start: false, patience: null, learning_rate: 0.01, device: cpu}}\n"
+        f"out: {tmp_path}/run\n"
+    )
+    return path
+
+
+def test_three_lines_of_python_train_load_and_answer(recipe: Path) -> None:
+    run = adaptune.train(recipe)
+    model = adaptune.load(run.bundle)
+    answers = model.predict(["the town was wonderful today", "the town was terrible today"])
+    assert [answer["label"] for answer in answers] == ["positive", "negative"]
+    assert all(0.5 < answer["probability"] <= 1 for answer in answers)
+
+
+def test_the_report_has_what_people_ask_for(recipe: Path, tmp_path: Path) -> None:
+    report = adaptune.train(recipe, "train.epochs=1").report
+    assert json.loads((tmp_path / "run" / "report.json").read_text()) == report
+    assert report["examples"] == {"train": 207, "valid": 23, "test": 26}
+    assert set(report["baseline"]) == {"majority", "tfidf_logistic_regression"}
+    assert set(report["seconds"]) == {"data", "train", "evaluate", "total"}
+    assert report["interval"]["low"] <= report["test"]["accuracy"] <= report["interval"]["high"]
+    assert report["parameters"]["trained"] < report["parameters"]["total"]
+    predictions = list(read_json_lines(tmp_path / "run" / "predictions.jsonl"))
+    assert len(predictions) == 26
+    assert set(predictions[0]) == {"row", "source", "expected", "predicted", "probability"}
+
+
+def test_a_terminated_run_goes_on_to_the_same_weights_bit_for_bit(recipe: Path, tmp_path: Path) -> None:
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    assert _finish(recipe, whole) == 0
+    started = _start(recipe, halves)
+    _wait_for_steps(halves / "steps.jsonl", 20, started)
+    started.send_signal(signal.SIGTERM)
+    assert started.wait(60) == 128 + signal.SIGTERM
+    assert not (halves / "report.json").exists()
+    assert _finish(recipe, halves, "--resume") == 0
+    expected, resumed = (load_file(run / "bundle" / "weights.safetensors") for run in (whole, halves))
+    assert expected.keys() == resumed.keys()
+    assert all(expected[name].equal(resumed[name]) for name in expected)
+    steps = [line["step"] for line in read_json_lines(halves / "steps.jsonl")]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def _start(recipe: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "adaptune", "train", str(recipe), f"out={out}", *options]
+    return subprocess.Popen(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+
+
+def _finish(recipe: Path, out: Path, *options: str) -> int:
+    return _start(recipe, out, *options).wait(180)
+
+
+def _wait_for_steps(log: Path, steps: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while not log.exists() or log.read_bytes().count(b"\n") < steps:
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

@@ -24,8 +24,8 @@ def resolve(table: Table, columns: Sequence[Column], mapping: Mapping[str, str],
     chosen = {column.name: _mapped(mapping[column.name], column, table) for column in wanted if column.name in mapping}
     chosen |= _by_own_names([column for column in wanted if column.name not in chosen], _free(table, chosen))
     for column in wanted:
-        if column.name not in chosen and (name := _by_alias(column, _free(table, chosen), table.source)) is not None:
-            chosen[column.name] = name
+        if column.name not in chosen and (there := _by_alias(column, _free(table, chosen), table.source)) is not None:
+            chosen[column.name] = there
     missing = [column for column in wanted if column.required and column.name not in chosen]
     for kind in (False, True):  # where several columns may stand for each other, one of them must be there
         same = [column for column in wanted if column.label is kind]

@@ -13,8 +13,8 @@ from adaptune.data.formats.delimited import read_delimited
 from adaptune.data.formats.hub import is_of_hub, read_hub
 from adaptune.data.formats.json_rows import read_json, read_jsonl
 from adaptune.data.formats.parquet import read_parquet
-from adaptune.data.table import Record, Table, shown
-from adaptune.data.text import decode, faulty, lines_of, values_with_faults
+from adaptune.data.table import Table, shown
+from adaptune.data.text import decode, fault_in, faulty, lines_of
 
 _ENDINGS: dict[str, Format] = {
     ".jsonl": "jsonl",
@@ -35,6 +35,9 @@ _ENDINGS: dict[str, Format] = {
     ".bmes": "conll",
 }
 
+LOOK_AT = 20_000
+"""Characters that tell a format."""
+
 
 def read_table(path: str | Path, config: DataConfig, *, part: str = "train") -> tuple[Table, str]:
     """Every record under the file's own names, and the SHA-256 of the file. Raises DataError, MissingExtra."""
@@ -45,15 +48,16 @@ def read_table(path: str | Path, config: DataConfig, *, part: str = "train") -> 
     content = _content(path)
     fingerprint = hashlib.sha256(content).hexdigest()
     if config.format == "parquet" or (config.format == "auto" and _is_parquet(path, content)):
-        return read_parquet(path, source), fingerprint
+        table = read_parquet(path, source)
+        table.format = "parquet"
+        return _without_faults(table), fingerprint
     decoded = decode(content, config.encoding, source)
     kind = format_of(path, decoded.text) if config.format == "auto" else config.format
     table = _parsed(decoded.text, source, kind, config)
+    table.format = kind
     if decoded.notice:
         table.notices.insert(0, decoded.notice)
-    if faulty(decoded.text):
-        table.records = [record for record in table.records if not _rejected_for_fault(record, table)]
-    return table, fingerprint
+    return (_without_faults(table) if faulty(decoded.text) else table), fingerprint
 
 
 def format_of(path: Path, text: str) -> Format:
@@ -61,13 +65,15 @@ def format_of(path: Path, text: str) -> Format:
     ending = path.suffix.lower()
     if ending in _ENDINGS:
         return _ENDINGS[ending]
-    lines = [line for line in lines_of(text[:20_000]) if line.strip(" \t")]
+    start = lines_of(text[:LOOK_AT])
+    lines = [line for line in start[: -1 if len(text) > LOOK_AT else None] if line.strip(" \t")]
     first = lines[0].lstrip() if lines else ""
     if first.startswith("{"):
         return "jsonl"
     if first.startswith("["):
         return "json"
-    if lines and sum(looks_like_tag(line.split()[-1]) for line in lines[:200] if line.split()) > 0.9 * len(lines[:200]):
+    tagged = sum(looks_like_tag(words[-1]) for line in lines if (words := line.split()))
+    if lines and tagged > 0.9 * len(lines):
         return "conll"
     if lines and all("\t" in line for line in lines[:20]):
         return "tsv"
@@ -112,8 +118,13 @@ def _parsed(text: str, source: str, kind: Format, config: DataConfig) -> Table:
     return read_delimited(text, source, config, "\t" if kind == "tsv" else ",")
 
 
-def _rejected_for_fault(record: Record, table: Table) -> bool:
-    reason = values_with_faults(record.values)
-    if reason:
-        table.reject(record.number, reason)
-    return bool(reason)
+def _without_faults(table: Table) -> Table:
+    """Set records aside that hold an embedded NUL or a byte that is no character."""
+    sound = []
+    for record in table.records:
+        if reason := fault_in(record.values):
+            table.reject(record.number, reason)
+        else:
+            sound.append(record)
+    table.records = sound
+    return table

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from adaptune.data.config import Format
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
@@ -48,6 +50,8 @@ class Table:
     rejected: list[Rejected] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     """What was found out about the file and the user should know."""
+    format: Format | None = None
+    """None where it came from a hub."""
     hint: str = ""
     """What else to try where its columns are not those of the task."""
     tag_column: int | None = None

@@ -22,7 +22,8 @@ _MARKS = (  # UTF-32's little-endian mark begins with that of UTF-16
 _PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip or Excel"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
 _HIGH = re.compile(rb"[\x80-\xff]")
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-_ESCAPED = re.compile("[\udc80-\udcff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_ESCAPED = re.compile(r"\\u(0000|[dD][89a-fA-F])")
 # GB 2312's punctuation and first level of Chinese characters, those of everyday use.
 _EVERYDAY_CHINESE = re.compile(rb"[\xa1-\xa3\xb0-\xd7][\xa1-\xfe]")
 # The most frequent characters of written Chinese: no text in another script, read as Chinese, is rich in them.
@@ -61,18 +62,23 @@ def decode(content: bytes, encoding: str, source: str) -> Decoded:
 
 
 def fault(text: str) -> str:
-    """What makes a text unusable: an embedded NUL, or a byte that is not of its character set; else an empty string."""
+    """What makes a text unusable: an embedded NUL, half a character, a byte that is none; else an empty string."""
     if "\0" in text:
         return f"holds a NUL character at position {text.index(chr(0)) + 1}; remove it"
-    if found := _ESCAPED.search(text):
-        byte = ord(found.group()) - 0xDC00
-        return f"holds the byte 0x{byte:02X} at position {found.start() + 1}, which is not UTF-8; correct or remove it"
+    if found := _SURROGATE.search(text):
+        code = ord(found.group())
+        half = (
+            f"the byte 0x{code - 0xDC00:02X}, which is not UTF-8,"
+            if 0xDC80 <= code <= 0xDCFF
+            else f"half a character, U+{code:X},"
+        )
+        return f"holds {half} at position {found.start() + 1}; correct or remove it"
     return ""
 
 
 def faulty(text: str) -> bool:
     """Whether any part of a file's text may have a fault, escaped ones included; quick."""
-    return "\0" in text or "\\u0000" in text or _ESCAPED.search(text) is not None
+    return "\0" in text or _SURROGATE.search(text) is not None or _ESCAPED.search(text) is not None
 
 
 def _decode_as(content: bytes, encoding: str, source: str) -> Decoded:
@@ -172,7 +178,7 @@ def lines_of(text: str) -> list[str]:
     return lines
 
 
-def values_with_faults(values: Mapping[str, Any]) -> str:
+def fault_in(values: Mapping[str, Any]) -> str:
     """The first fault of a record's texts and lists of texts, with its column; else an empty string."""
     for column, value in values.items():
         for text in value if isinstance(value, (list, tuple)) else [value]:

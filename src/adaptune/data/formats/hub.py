@@ -66,7 +66,8 @@ def _split_of(address: Address, part: str, found: Sequence[str], source: str) ->
         if name in found:
             return name
     raise DataError(
-        f"{source} has no split {usual[0]!r}{nearest(usual[0], found)} (it has: {', '.join(found)}); name one: @SPLIT"
+        f"{source} has no split {usual[0]!r}{nearest(usual[0], found)} (it has: {', '.join(found)}); "
+        f"name one: {_PREFIX}NAME@SPLIT"
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 from adaptune.core.bio import looks_like_tag
 from adaptune.core.errors import DataError
@@ -32,8 +33,8 @@ class Guess:
     """A first idea of how a file is to be read."""
 
     task: str
-    format: Format | None
-    """None for a data set of a hub."""
+    format: Literal["auto", Format]
+    """auto for a data set of a hub."""
     columns: Mapping[str, str]
     """The task's name of each column, and the file's."""
     reasons: tuple[str, ...]
@@ -50,7 +51,7 @@ def guess(path: str | Path) -> Guess:
     table.records = table.records[:: max(1, len(table.records) // LOOK_AT)]
     tagging = _for_tag(table)
     columns, why = tagging or _for_classify(table)
-    return Guess("tag" if tagging else "classify", table.format, columns, (*reasons, *why), header)
+    return Guess("tag" if tagging else "classify", table.format or "auto", columns, (*reasons, *why), header)
 
 
 def _table(path: str | Path) -> tuple[Table, bool, list[str]]:

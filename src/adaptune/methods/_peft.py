@@ -1,14 +1,54 @@
-"""What methods on the library peft have in common: targets by role, injection, merging. Knows no one method."""
+"""What methods that stand on the library peft have in common: targets, injection, merging. Knows no one method."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from copy import copy
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, Field
 
 from adaptune.core.backbone import Roles, Stack
 from adaptune.core.errors import Unsupported, nearest
-from adaptune.core.lazy import peft, torch
+from adaptune.core.lazy import peft, torch, transformers
+from adaptune.core.method import Member, Method, PeftFiles, Rows, State
+from adaptune.methods._stacked import Change, mix
 
 ROLES = ("attention", "query_value", "mlp", "all")
+ADAPTER = "default"
+"""peft's name of the one adapter that learns."""
+
+
+class OnPeft(Method):
+    """A method whose layers are peft's: each wraps one matrix of the trunk and computes its output and a change."""
+
+    peft_format: ClassVar[bool] = True
+
+    @abstractmethod
+    def changes(self, trunk: torch.nn.Module, state: State) -> dict[str, Change]:
+        """What a state makes of each matrix of an untouched trunk, by the matrix's path."""
+
+    def merged(self, trunk: torch.nn.Module) -> torch.nn.Module:
+        return merge(trunk)
+
+    def mixed(self, trunk: torch.nn.Module, members: Sequence[Member], rows: Rows) -> torch.nn.Module:
+        changes = []
+        for method, state in members:
+            if not isinstance(method, OnPeft):
+                raise Unsupported(
+                    f"a bundle of method {method.name!r} does not mix with bundles of method {self.name!r} "
+                    "in one batch; serve them in groups"
+                )
+            changes.append(method.changes(trunk, state))
+        return mix(trunk, changes, rows)
+
+    def first_layer(self, trunk: torch.nn.Module, roles: Roles) -> int | None:
+        # The input of a decoder's first layer is not all that it reads: the encoder's output changes too.
+        return 0 if len(roles.stacks) == 1 else None
+
+    def peft_files(self, trunk: torch.nn.Module) -> PeftFiles:
+        return PeftFiles(peft_config(trunk), peft_tensors(self.state(trunk)))
 
 
 def check_targets(targets: str | list[str]) -> str | list[str]:
@@ -21,85 +61,158 @@ def check_targets(targets: str | list[str]) -> str | list[str]:
     return targets
 
 
+Targets = Annotated[str | list[str], Field(min_length=1), AfterValidator(check_targets)]
+
+
 def target_modules(trunk: torch.nn.Module, roles: Roles, targets: str | list[str]) -> list[str]:
     """The chosen matrices of every layer as peft names them. Raises Unsupported for a name that no layer has.
 
     peft changes whatever ends with a name, so names within a layer (`attention.self.query`) are given only where they
     mean no other matrix: BERT's `output.dense` is also the end of `attention.output.dense`.
     """
-    if not isinstance(targets, str):
+    if isinstance(targets, str):
+        found = matrices(trunk, roles, lambda stack, _inside: _of_role(stack, targets))
+    else:
+        found = matrices(trunk, roles, lambda _stack, inside: _named(targets, inside))
         _check_names(trunk, roles, targets)
-    names = [(stack.layers, path) for stack in roles.stacks for path in _paths(trunk, stack, targets)]
-    chosen = [f"{layers}.{index}.{path}" for layers, path in names for index in range(_depth(trunk, layers))]
-    short = list(dict.fromkeys(path for _, path in names))
-    meant = {name for name, _ in trunk.named_modules() if any(name.endswith(f".{path}") for path in short)}
-    return short if meant == set(chosen) else chosen
+    chosen = {f"{layer}.{name}" for layer, name in found}
+    short = tuple(dict.fromkeys(name for _, name in found))
+    meant = {name for name, _ in trunk.named_modules() if name.endswith(tuple(f".{ending}" for ending in short))}
+    return list(short) if meant == chosen else sorted(chosen)
+
+
+def matrices(
+    trunk: torch.nn.Module, roles: Roles, chosen: Callable[[Stack, list[str]], Collection[str]]
+) -> list[tuple[str, str]]:
+    """Path of the layer and path within it of the matrices that `chosen` names, given a stack and all of a layer's."""
+    return [
+        (layer, name)
+        for stack in roles.stacks
+        for layer, inside in _layers(trunk, stack)
+        for name in inside
+        if name in chosen(stack, inside)
+    ]
 
 
 def inject(trunk: torch.nn.Module, config: Any) -> torch.nn.Module:
-    """Put peft's layers into a frozen trunk, in place; they alone learn, in fp32. No tensor of the trunk is changed."""
-    peft.inject_adapter_in_model(config, trunk)
-    for parameter in trunk.parameters():
-        if parameter.requires_grad:
-            parameter.data = parameter.data.float()
+    """Put peft's layers into a frozen trunk, in place; only they learn, in fp32. No tensor of the trunk is changed."""
+    given = config.target_modules
+    peft.PEFT_TYPE_TO_TUNER_MAPPING[config.peft_type](trunk, config, adapter_name=ADAPTER)
+    config.target_modules = given  # peft shortens long lists for this trunk; the base may have more matrices
+    # peft gives adapters the type of the weights below them, in which small steps are lost.
+    for layer in tuner_layers(trunk).values():
+        for part in (part for name, part in layer.named_children() if name != "base_layer"):
+            part.float()
     return trunk
+
+
+def tuner_layers(trunk: torch.nn.Module) -> dict[str, Any]:
+    """peft's layers by their path."""
+    kind = peft.tuners.tuners_utils.BaseTunerLayer
+    return {name: module for name, module in trunk.named_modules() if isinstance(module, kind)}
 
 
 def merge(trunk: torch.nn.Module) -> torch.nn.Module:
     """Fold every peft layer into a copy of the matrix below it, in place; the shared tensors stay as they are."""
-    tuner_layer = peft.tuners.tuners_utils.BaseTunerLayer
-    layers: dict[str, Any] = {name: module for name, module in trunk.named_modules() if isinstance(module, tuner_layer)}
-    for name, layer in layers.items():
+    for name, layer in tuner_layers(trunk).items():
         base = layer.get_base_layer()
-        base.weight = torch.nn.Parameter(base.weight.detach().clone(), requires_grad=False)
+        for leaf, parameter in list(base.named_parameters(recurse=False)):
+            if type(parameter) is not torch.nn.Parameter:
+                raise Unsupported(
+                    f"the matrix {name!r} is quantised, and nothing can be merged into it; "
+                    "load the bundle on the model in full precision and merge there"
+                )
+            setattr(base, leaf, torch.nn.Parameter(parameter.detach().clone(), requires_grad=False))
         layer.merge()
         trunk.set_submodule(name, base)
+    del trunk.peft_config
     return trunk
+
+
+def matrix(layer: torch.nn.Module) -> torch.Tensor:
+    """(out, in) the weights of a matrix in fp32, however its family stores them."""
+    base = getattr(layer, "base_layer", layer)
+    weight: torch.Tensor = peft.utils.integrations.dequantize_module_weight(base).detach().float()
+    return weight.T if isinstance(base, transformers.pytorch_utils.Conv1D) else weight
 
 
 def is_transposed(trunk: torch.nn.Module, roles: Roles) -> bool:
     """Whether the matrices of a family are stored (in, out), as GPT-2's Conv1D are."""
     first = trunk.get_submodule(f"{roles.main.layers}.0.{roles.main.query}")
-    return not isinstance(first, torch.nn.Linear)
+    return isinstance(first, transformers.pytorch_utils.Conv1D)
 
 
-def _paths(trunk: torch.nn.Module, stack: Stack, targets: str | list[str]) -> list[str]:
-    """Paths within a layer of one stack."""
-    if isinstance(targets, str):
-        return list(dict.fromkeys(_of_role(stack, targets)))
-    return [path for path in _matrices(trunk, stack) if any(f".{path}".endswith(f".{target}") for target in targets)]
+def refuse_transposed(name: str, roles: Roles) -> None:
+    """Refuse the family whose matrices some of peft's layers cannot read. Raises Unsupported."""
+    if roles.family == "gpt2":
+        raise Unsupported(
+            f"method {name!r} cannot read the transposed matrices of the family {roles.family!r}; "
+            "use lora, adalora, vera or ia3 instead"
+        )
+
+
+def by_layer(state: State) -> dict[str, dict[str, torch.Tensor]]:
+    """A state as path of the matrix -> peft's name of the tensor (`lora_A`) -> tensor."""
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for name, tensor in state.items():
+        path, kind, _ = name.removesuffix(".weight").rsplit(".", 2)
+        found.setdefault(path, {})[kind] = tensor
+    return found
+
+
+def peft_config(trunk: torch.nn.Module) -> Any:
+    """peft's configuration of what was put into this trunk."""
+    settled: Any = trunk.peft_config
+    config = copy(settled[ADAPTER])
+    config.target_modules = sorted(config.target_modules)
+    config.inference_mode = True
+    return config
+
+
+def peft_tensors(state: State) -> State:
+    """`encoder.layer.0.….lora_A.default.weight` -> `base_model.model.encoder.layer.0.….lora_A.weight`."""
+    return {f"base_model.model.{_peft_name(name)}": tensor for name, tensor in state.items()}
+
+
+def _peft_name(name: str) -> str:
+    # DoRA's magnitude was once a plain parameter in peft, and its files still call it so.
+    name = name.replace(f"lora_magnitude_vector.{ADAPTER}.weight", "lora_magnitude_vector")
+    return name.removesuffix(f".{ADAPTER}").replace(f".{ADAPTER}.weight", ".weight")
 
 
 def _of_role(stack: Stack, role: str) -> tuple[str, ...]:
-    attention = (stack.query, stack.key, stack.value, stack.attention_output)
+    attention = (stack.query, stack.key, stack.value, stack.attention_output, *stack.cross)
     return {
         "attention": attention,
-        "query_value": (stack.query, stack.value),
+        "query_value": (stack.query, stack.value, *stack.cross[0::2]),
         "mlp": stack.feed_forward,
         "all": attention + stack.feed_forward,
     }[role]
 
 
+def _layers(trunk: torch.nn.Module, stack: Stack) -> list[tuple[str, list[str]]]:
+    """Path of each layer, and paths of the matrices within it."""
+    kinds = (torch.nn.Linear, transformers.pytorch_utils.Conv1D)
+    layers = trunk.get_submodule(stack.layers)
+    return [
+        (f"{stack.layers}.{index}", [name for name, module in layer.named_modules() if isinstance(module, kinds)])
+        for index, layer in layers.named_children()
+    ]
+
+
 def _check_names(trunk: torch.nn.Module, roles: Roles, targets: list[str]) -> None:
-    inside = list(dict.fromkeys(path for stack in roles.stacks for path in _matrices(trunk, stack)))
+    known = list(
+        dict.fromkeys(name for stack in roles.stacks for _, inside in _layers(trunk, stack) for name in inside)
+    )
     for target in targets:
-        if not any(f".{path}".endswith(f".{target}") for path in inside):
+        if not _named([target], known):
             raise Unsupported(
                 f"method.targets names {target!r}, which no layer of this {roles.family} model has"
-                f"{nearest(target, inside)} (there are: {', '.join(inside)})"
+                f"{nearest(target, known)} (there are: {', '.join(known)})"
             )
 
 
-def _matrices(trunk: torch.nn.Module, stack: Stack) -> list[str]:
-    """Paths within a layer of everything that multiplies by a matrix."""
-    layer = trunk.get_submodule(f"{stack.layers}.0")
-    return [name for name, module in layer.named_modules() if _is_matrix(module)]
-
-
-def _is_matrix(module: torch.nn.Module) -> bool:
-    weight = getattr(module, "weight", None)
-    return isinstance(weight, torch.Tensor) and weight.dim() == 2 and not isinstance(module, torch.nn.Embedding)
-
-
-def _depth(trunk: torch.nn.Module, layers: str) -> int:
-    return len(trunk.get_submodule(layers))  # type: ignore[arg-type]  # a ModuleList
+def _named(targets: list[str], inside: list[str]) -> set[str]:
+    """A path means itself; what is no path means every path that ends with it."""
+    endings = tuple(f".{target}" for target in targets if target not in inside)
+    return {name for name in inside if name in targets or name.endswith(endings)}

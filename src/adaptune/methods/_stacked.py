@@ -1,0 +1,104 @@
+"""Several adapters in one pass: every row of a batch has its own change of each matrix. Knows no one method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+from adaptune.core.lazy import torch
+from adaptune.core.method import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one adapter makes of one matrix: gain * (W (scale * x) + bias + up down x) + shift; None changes nothing."""
+
+    down: torch.Tensor | None = None
+    """(R, in)"""
+    up: torch.Tensor | None = None
+    """(out, R)"""
+    scale: torch.Tensor | None = None
+    """(in,)"""
+    gain: torch.Tensor | None = None
+    """(out,)"""
+    shift: torch.Tensor | None = None
+    """(out,)"""
+
+
+def mix(trunk: torch.nn.Module, changes: Sequence[Mapping[str, Change]], rows: Rows) -> torch.nn.Module:
+    """Let row i of every batch have the changes[rows.of[i]], by path of the matrix; in place, by hooks.
+
+    The matrices are neither copied nor written to. A pass costs one gather and two batched products for each.
+    """
+    for path in dict.fromkeys(path for member in changes for path in member):
+        layer = trunk.get_submodule(path)
+        stacked = _stack([member.get(path, Change()) for member in changes], next(layer.parameters()).device)
+        if stacked.scale is not None:
+            layer.register_forward_pre_hook(partial(_before, stacked.scale, rows))
+        if any(tensor is not None for tensor in (stacked.down, stacked.gain, stacked.shift)):
+            layer.register_forward_hook(partial(_after, stacked, rows))
+    return trunk
+
+
+def _stack(changes: Sequence[Change], device: torch.device) -> Change:
+    """One Change whose tensors have a leading dimension of members; smaller ranks are filled up with zeros."""
+    ranks = [change.down.shape[0] for change in changes if change.down is not None]
+
+    def stacked(name: str, neutral: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor | None:
+        given = [getattr(change, name) for change in changes]
+        first = next((tensor for tensor in given if tensor is not None), None)
+        if first is None:
+            return None
+        filled = [neutral(first) if tensor is None else tensor for tensor in given]
+        if name in ("down", "up"):
+            filled = [_widened(tensor, max(ranks), dim=0 if name == "down" else 1) for tensor in filled]
+        return torch.stack(filled).detach().to(device, torch.float32)
+
+    neutral = {"scale": torch.ones_like, "gain": torch.ones_like}
+    return Change(
+        **{field.name: stacked(field.name, neutral.get(field.name, torch.zeros_like)) for field in fields(Change)}
+    )
+
+
+def _widened(tensor: torch.Tensor, rank: int, *, dim: int) -> torch.Tensor:
+    missing = list(tensor.shape)
+    missing[dim] = rank - tensor.shape[dim]
+    return torch.cat([tensor, tensor.new_zeros(missing)], dim=dim)
+
+
+def _before(scale: torch.Tensor, rows: Rows, _layer: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    x = inputs[0]
+    return ((x * _spread(scale[_members(rows, x)], x)).to(x.dtype), *inputs[1:])
+
+
+def _after(
+    stacked: Change, rows: Rows, _layer: torch.nn.Module, inputs: tuple[Any, ...], output: torch.Tensor
+) -> torch.Tensor:
+    x = inputs[0]
+    of = _members(rows, x)
+    result = output.float()
+    if stacked.down is not None and stacked.up is not None:
+        flat = x.reshape(len(x), -1, x.shape[-1]).float()
+        low = torch.bmm(flat, stacked.down[of].mT)
+        result = result + torch.bmm(low, stacked.up[of].mT).reshape(output.shape)
+    if stacked.gain is not None:
+        result = result * _spread(stacked.gain[of], output)
+    if stacked.shift is not None:
+        result = result + _spread(stacked.shift[of], output)
+    return result.to(output.dtype)
+
+
+def _members(rows: Rows, x: torch.Tensor) -> torch.Tensor:
+    if rows.of is None or len(rows.of) != len(x):
+        known = "none" if rows.of is None else str(len(rows.of))
+        raise ValueError(
+            f"a batch of {len(x)} rows came to a mixed trunk whose Rows name the members of {known}; set rows.of"
+        )
+    return rows.of
+
+
+def _spread(vectors: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """(B, F) -> (B, 1, ..., F) with as many dimensions as `like`."""
+    return vectors.reshape(len(vectors), *([1] * (like.dim() - 2)), -1)

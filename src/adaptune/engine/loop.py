@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Protocol
 
@@ -50,6 +50,8 @@ class Position:
     """The optimizer's state_dict."""
     scaler: dict[str, Any] | None = None
     """The gradient scaler's, in fp16."""
+    memory: dict[str, Any] = field(default_factory=dict)
+    """What the method keeps between steps (AdaLoRA's running means)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,12 @@ class Loop:
         """What must be kept to go on from here, beside the model's weights."""
         scaler = self.accelerator.scaler
         return Position(
-            self.step, self.epoch, self.batch, self.optimizer.state_dict(), scaler.state_dict() if scaler else None
+            self.step,
+            self.epoch,
+            self.batch,
+            optimizer=self.optimizer.state_dict(),
+            scaler=scaler.state_dict() if scaler else None,
+            memory=self.assembly.method.memory(self.assembly.trunk),
         )
 
     def restore(self, position: Position) -> None:
@@ -138,6 +145,7 @@ class Loop:
         self.optimizer.load_state_dict(position.optimizer)
         if position.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(position.scaler)
+        self.assembly.method.recall(self.assembly.trunk, position.memory)
 
     def run(self) -> Iterator[Step]:
         """Step after step from where the loop stands."""

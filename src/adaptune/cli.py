@@ -14,7 +14,6 @@ import typer
 import adaptune
 
 if TYPE_CHECKING:
-    from adaptune.bundle.load import Bundle
     from adaptune.bundle.manifest import Manifest
     from adaptune.core.types import Example, Scores
     from adaptune.data.findings import Finding
@@ -119,8 +118,8 @@ def evaluate(
     """
     from adaptune.core.files import write_json
 
-    loaded = adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
-    scores = loaded.evaluate(_examples(loaded, data, settings, labelled=True))
+    examples = _examples(bundle, data, settings, labelled=True)
+    scores = adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code).evaluate(examples)
     _print_scores(scores)
     if out is not None:
         write_json(out, asdict(scores))
@@ -144,15 +143,13 @@ def predict(
     """
     if bool(texts) == bool(file):
         raise typer.BadParameter("give texts, or a file of rows with --file, one of the two")
+    examples = _examples(bundle, file, settings, labelled=False) if file else []
     loaded = adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
-    if file:
-        examples = _examples(loaded, file, settings, labelled=False)
-        answers = map(loaded.describe, examples, loaded.answers(examples))
-        _write_lines(
-            ({"row": example.row.number} | answer for example, answer in zip(examples, answers, strict=True)), out
-        )
+    if texts:
+        _write_lines(loaded.predict(texts), out)
     else:
-        _write_lines(loaded.predict(texts or []), out)
+        answers = map(loaded.describe, examples, loaded.answers(examples))
+        _write_lines(({"row": one.row.number} | answer for one, answer in zip(examples, answers, strict=True)), out)
 
 
 @app.command()
@@ -280,14 +277,17 @@ def demo(
     show_all(out, model=model, data=data, everything=everything)
 
 
-def _examples(bundle: Bundle, file: str, settings: Sequence[str] | None, *, labelled: bool) -> list[Example]:
-    """The rows of a file as the bundle's task understands them."""
+def _examples(bundle: Path, file: str, settings: Sequence[str] | None, *, labelled: bool) -> list[Example]:
+    """The rows of a file as the bundle's task understands them; does not wait for PyTorch."""
+    from adaptune.bundle.manifest import read_manifest
     from adaptune.data.read import examples_of, read
     from adaptune.recipe import load_data_settings
 
-    config = load_data_settings(file, settings or (), columns=bundle.manifest.columns)
-    rows = read(file, config, bundle.task.columns, labelled=labelled).rows
-    return examples_of(rows, bundle.task, config).examples
+    manifest = read_manifest(bundle)
+    task = manifest.make_task()
+    config = load_data_settings(file, settings or (), columns=manifest.columns)
+    rows = read(file, config, task.columns, labelled=labelled).rows
+    return examples_of(rows, task, config).examples
 
 
 def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:

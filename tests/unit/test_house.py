@@ -53,8 +53,12 @@ def test_every_module_says_in_one_line_what_it_is() -> None:
     assert [str(file) for file in SOURCES if not ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))] == []
 
 
-def test_no_function_is_longer_than_40_lines() -> None:
-    assert [where for where, node in _functions() if (node.end_lineno or 0) - node.lineno >= 40] == []
+def test_no_function_is_longer_than_40_lines_beside_its_docstring() -> None:
+    def lines(node: Function) -> int:
+        docstring = (ast.get_docstring(node, clean=False) or "").splitlines()
+        return (node.end_lineno or 0) - node.lineno + 1 - len(docstring)
+
+    assert [where for where, node in _functions() if lines(node) > 40] == []
 
 
 def test_no_function_takes_more_than_5_positional_parameters() -> None:

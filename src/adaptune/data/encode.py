@@ -83,12 +83,14 @@ def _encode_words(
     pieces = Pieces(tokenizer)
     pieces.learn([sequence.first for _, sequence in words if isinstance(sequence.first, tuple)])
     return [
-        window for row, sequence in words for window in _windows(row, sequence, pieces, labels, max_length, segments)
+        window
+        for row, sequence in words
+        for window in _windows(row, sequence, pieces, labels, max_length=max_length, segments=segments)
     ]
 
 
 def _windows(
-    row: int, sequence: Sequence, pieces: Pieces, labels: Labels, max_length: int, segments: bool
+    row: int, sequence: Sequence, pieces: Pieces, labels: Labels, *, max_length: int, segments: bool
 ) -> list[Encoded]:
     """The windows of one row; every word with a token belongs to the window in which it has the most context."""
     room = max_length - len(pieces.prefix) - len(pieces.suffix)

@@ -1,4 +1,4 @@
-"""From a recipe to a bundle that answers, on a tiny model: the report, the run folder, and a run that is stopped half-way."""
+"""From a recipe to a bundle that answers, on a tiny model: report, run folder, a run that is stopped half-way."""
 
 from __future__ import annotations
 

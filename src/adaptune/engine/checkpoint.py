@@ -51,8 +51,10 @@ def load_checkpoint(folder: Path, run: str) -> Checkpoint:
         stored: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         position, best = Position(**stored.pop("position")), Best(**stored.pop("best"))
         checkpoint = Checkpoint(position=position, best=best, **stored)
-    except (OSError, RuntimeError, EOFError, AttributeError, LookupError, TypeError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} cannot be read ({error}); start the run anew with --overwrite") from error
+    except OSError as error:
+        raise TrainingError(f"{path} cannot be read: {error.strerror}; start the run anew with --overwrite") from error
+    except (RuntimeError, EOFError, AttributeError, LookupError, TypeError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is damaged, or no checkpoint; start the run anew with --overwrite") from error
     if checkpoint.run != run:
         raise TrainingError(
             f"{folder} belongs to a run with another recipe or other data; repeat the old command to resume it, "

@@ -19,9 +19,9 @@ class TrainConfig(Config):
     max_seconds: float | None = Field(default=None, gt=0)
     """Stop after so many seconds of training, warm start and evaluations included, with the best weights so far."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate of the method's weights; none: the method's own default."""
+    """Peak learning rate of the method's weights; none: the method's own, scaled to the model's width."""
     head_learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate of the head; none: the method's, or a tenth of it after a warm start."""
+    """Peak learning rate of the head; none: that of the method's weights."""
     optimizer: Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "adagrad", "sgd"] = "adamw"
     """Which optimizer of PyTorch."""
     momentum: float = Field(default=0.9, ge=0, lt=1)

@@ -19,7 +19,7 @@ from adaptune.heads.classify import ClassifyHead, choose, cross_entropy
 class AsTransformers(Head):
     """One label a sequence, by the layers of the family's own ForSequenceClassification class."""
 
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the target spread over all labels."""
     class_weights: Literal["none", "balanced"] | dict[str, PositiveFloat] = "none"
     """balanced: rows / (labels x rows of the label); or a weight by label name (1 for those not named)."""

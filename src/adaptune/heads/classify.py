@@ -21,7 +21,7 @@ class ClassifyHead(Head):
     """How tokens become one vector: their mean, the first, or the last real one; auto follows the model."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the pooled vector, in training."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the target spread over all labels."""
     class_weights: Literal["none", "balanced"] | dict[str, PositiveFloat] = "none"
     """balanced: rows / (labels x rows of the label); or a weight by label name (1 for those not named)."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +12,20 @@ from pydantic import Field
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
-from adaptune.core.head import Head, LossSum
-from adaptune.core.lazy import torch
-from adaptune.core.types import Answer, Labels
+from adaptune.core.head import Head, LossSum, Whole
+from adaptune.core.lazy import shell, torch, transformers
+from adaptune.core.types import Answer, Labels, OfWords
 from adaptune.heads.classify import cross_entropy
 
 
 class TagHead(Head):
     """One BIO tag a word, read at its first token; the best legal sequence of tags is the answer."""
 
+    target = OfWords
+
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the word's vector, in training."""
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the target spread over all tags."""
 
     def build(self, backbone: Backbone, labels: Labels) -> torch.nn.Module:
@@ -34,33 +38,56 @@ class TagHead(Head):
     def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
         logits = layer(self.features(layer, hidden, batch)).float()
         log_probabilities = logits.log_softmax(dim=-1).cpu().numpy()
-        assert batch.items is not None and batch.sequence_of is not None
+        if batch.items is None or batch.sequence_of is None:  # no word of these rows has a token
+            return {row: Answer((), 1.0) for row in batch.rows.tolist()}
         rows = batch.rows[batch.sequence_of].cpu().numpy()
         items = batch.items.cpu().numpy()
-        return {row: _answer(log_probabilities, rows == row, items, labels) for row in batch.rows.tolist()}
+        return {
+            row: _answer(log_probabilities, rows == row, items, labels) for row in dict.fromkeys(batch.rows.tolist())
+        }
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(B, T, D) -> (N, D)"""
-        assert batch.sequence_of is not None and batch.token_of is not None
+        if batch.sequence_of is None or batch.token_of is None:
+            return hidden[:0, 0].float()
         return hidden[batch.sequence_of, batch.token_of].float()
 
     def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
         return layer if isinstance(layer, torch.nn.Linear) else None
 
+    def whole(self, layer: torch.nn.Module, trunk: torch.nn.Module, labels: Labels) -> Whole | None:
+        config: Any = deepcopy(trunk.config)
+        config.id2label = dict(enumerate(labels.names))
+        config.label2id = {name: index for index, name in enumerate(labels.names)}
+        with torch.device("meta"):
+            model = transformers.AutoModelForTokenClassification.from_config(config)
+        base = model.base_model_prefix
+        own = {name.rpartition(".")[0] for name, _ in model.named_parameters() if not name.startswith(f"{base}.")}
+        if len(own) != 1:
+            return None  # ModernBERT's class has a dense layer and a norm below the linear one
+        model = shell.with_module(shell.with_module(model, own.pop(), layer), base, trunk)
+        return Whole(model, "AutoModelForTokenClassification")
+
 
 def _answer(
     log_probabilities: NDArray[np.float32], chosen: NDArray[np.bool_], items: NDArray[np.int64], labels: Labels
 ) -> Answer:
-    """The tags of one row; a word that no token stands for is outside every entity."""
+    """The tags of one row; a word that no token stands for is outside every entity, or in the one around it.
+
+    Words after the last that has a token are left out.
+    """
     here = items[chosen]
     order = here.argsort(kind="stable")
     words, emissions = here[order], log_probabilities[chosen][order]
     path = best_path(emissions, labels.names)
     tags = ["O"] * (int(words[-1]) + 1 if len(words) else 0)
     probabilities = [1.0] * len(tags)
+    before = -1
     for step, (word, tag) in enumerate(zip(words.tolist(), path, strict=True)):
-        tags[word] = labels.names[tag]
-        probabilities[word] = float(np.exp(emissions[step, tag]))
+        name = labels.names[tag]
+        for inside in range(before + 1 if name.startswith("I-") else word, word + 1):
+            tags[inside], probabilities[inside] = name, float(np.exp(emissions[step, tag]))
+        before = word
     mean = sum(probabilities) / len(probabilities) if probabilities else 1.0
     return Answer(tuple(tags), mean, tuple(probabilities))
 

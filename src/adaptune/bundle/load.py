@@ -9,22 +9,16 @@ from typing import Any
 from torch import Tensor
 
 from adaptune.bundle.answers import BATCH_TOKENS, answer
+from adaptune.bundle.check import AGAIN, bundle_name, check_base, check_files, find_base
 from adaptune.bundle.golden import check_golden, dtype_of, golden_examples
 from adaptune.bundle.inputs import Input, row_of
-from adaptune.bundle.manifest import WEIGHTS, Base, Manifest, read_manifest
+from adaptune.bundle.manifest import WEIGHTS, Manifest
 from adaptune.bundle.weights import read_tensors
 from adaptune.core.backbone import Backbone
-from adaptune.core.errors import BundleError, ModelError
+from adaptune.core.errors import BundleError
 from adaptune.core.types import Answer, Example, Scores
 from adaptune.models.assembly import Assembly
-from adaptune.models.config import ModelConfig
-from adaptune.models.families import roles_of
-from adaptune.models.find import locate
-from adaptune.models.fingerprint import fingerprint
-from adaptune.models.layout import Located
-from adaptune.models.load import load_backbone, load_config
-
-AGAIN = "copy the bundle again from where it was made, or train it again"
+from adaptune.models.load import load_backbone
 
 
 class Bundle:
@@ -91,11 +85,12 @@ def load_bundle(
     """
     folder = Path(folder)
     name = bundle_name(folder)
-    manifest = read_manifest(folder)
-    state = read_tensors(folder / WEIGHTS, manifest.weights)
+    manifest = check_files(folder)
+    state = read_tensors(folder / WEIGHTS)
     method, head = manifest.make_method(), manifest.make_head()
     if backbone is None:
-        backbone = _load_base(manifest.base, name, model=model, trust_remote_code=trust_remote_code)
+        config = find_base(manifest.base, name, model=model, trust_remote_code=trust_remote_code)
+        backbone = load_backbone(config, words=manifest.base.words)
     check_base(manifest.base, backbone.fingerprint, backbone.name, name)
     assembly = Assembly(backbone, method, head, manifest.labels, seed=0)
     _check_names(state, assembly, name)
@@ -108,55 +103,9 @@ def load_bundle(
     return bundle
 
 
-def bundle_name(folder: Path) -> str:
-    """The folder's name, or its run's where it is called `bundle` like every run's."""
-    folder = folder.absolute()
-    return folder.parent.name if folder.name == "bundle" else folder.name
-
-
-def check_base(base: Base, found: str, model: str, name: str) -> None:
-    """Refuse a model with another fingerprint than the one that the bundle was trained on. Raises BundleError."""
-    if base.fingerprint != found:
-        raise BundleError(
-            f"bundle {name!r} was trained on {base.name!r} (weights {base.fingerprint[:12]}…), this is {model!r} "
-            f"(weights {found[:12]}…); name the one it was trained on: --model NAME, or `model` in a recipe"
-        )
-
-
 def _check_names(state: dict[str, Tensor], assembly: Assembly, name: str) -> None:
     """Refuse a state that lacks tensors or has others. Raises BundleError."""
     wrong = sorted(state.keys() ^ assembly.state().keys())
     if wrong:
         what = "lacks" if wrong[0] not in state else "has an unknown"
         raise BundleError(f"bundle {name!r} {what} tensor {wrong[0]!r} ({len(wrong)} do not fit); {AGAIN}")
-
-
-def _load_base(base: Base, name: str, *, model: str | None, trust_remote_code: bool) -> Backbone:
-    """The base model in its recorded precision; the fingerprint of its files is looked at before they are loaded."""
-    config = ModelConfig.model_validate(
-        {"name": base.name, "revision": base.revision, "gguf_file": base.gguf_file}
-        if model is None
-        else {"name": model}
-    ).model_copy(update={"dtype": base.dtype, "trust_remote_code": trust_remote_code})
-    try:
-        config, located = _find(config)
-    except ModelError as error:
-        if model is not None:
-            raise
-        raise ModelError(
-            f"bundle {name!r} was trained on {base.name!r}, which is not here: {error}\n"
-            "name a copy of that model with --model (from Python: load(folder, model=...))"
-        ) from error
-    check_base(base, fingerprint(located, roles_of(load_config(config))), config.name, name)
-    return load_backbone(config, words=base.words)
-
-
-def _find(config: ModelConfig) -> tuple[ModelConfig, Located]:
-    """Where the model lies; any revision will do where the recorded one cannot be had: the fingerprint decides."""
-    try:
-        return config, locate(config)
-    except ModelError:
-        if config.revision is None:
-            raise
-        config = config.model_copy(update={"revision": None})
-        return config, locate(config)

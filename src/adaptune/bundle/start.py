@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from adaptune.bundle.answers import encoded_for
+from adaptune.bundle.check import bundle_name
 from adaptune.bundle.golden import golden_examples
-from adaptune.bundle.load import Bundle, bundle_name, load_bundle
+from adaptune.bundle.load import Bundle, load_bundle
 from adaptune.bundle.manifest import Ancestor, Manifest, Section, read_manifest
 from adaptune.core.catalogue import section
 from adaptune.core.errors import Unsupported

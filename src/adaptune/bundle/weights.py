@@ -1,14 +1,14 @@
-"""Tensors on disk as safetensors, checked by their SHA-256. Nothing is ever unpickled."""
+"""Tensors on disk, as safetensors: nothing is ever unpickled. Knows no bundle."""
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from adaptune.bundle.check import sha256_of
 from adaptune.core.errors import BundleError
 
 
@@ -20,23 +20,9 @@ def write_tensors(state: dict[str, Tensor], file: Path) -> str:
     return sha256_of(file)
 
 
-def read_tensors(file: Path, sha256: str) -> dict[str, Tensor]:
-    """The tensors of a file, on the CPU. Raises BundleError where it is missing or not the file that was written."""
-    if not file.is_file():
-        raise BundleError(f"{file} is missing; copy the whole bundle folder again from where it was made")
-    found = sha256_of(file)
-    if found != sha256:
-        raise BundleError(
-            f"{file} is damaged: its SHA-256 is {found[:16]}…, the manifest says {sha256[:16]}… "
-            f"({file.stat().st_size} bytes); copy the bundle again from where it was made"
-        )
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a file, on the CPU. Raises BundleError for a file of another format."""
     try:
         return load_file(file)
     except SafetensorError as error:
         raise BundleError(f"{file} is no safetensors file: {error}; other formats are not read") from error
-
-
-def sha256_of(file: Path) -> str:
-    """Of the file's bytes, as hexadecimal digits."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,10 +16,10 @@ from transformers import BertConfig, BertModel
 
 import adaptune
 from adaptune.bundle.answers import answer
+from adaptune.bundle.check import bundle_name, sha256_of
 from adaptune.bundle.config import BundleConfig
-from adaptune.bundle.load import bundle_name, load_bundle
+from adaptune.bundle.load import load_bundle
 from adaptune.bundle.manifest import read_manifest
-from adaptune.bundle.weights import sha256_of
 from adaptune.core.backbone import Backbone
 from adaptune.core.errors import BundleError, DataError, ModelError
 from adaptune.core.types import Example, Row
@@ -107,6 +107,31 @@ def test_truncated_weights_are_refused(saved: Saved) -> None:
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(BundleError, match=r"weights\.safetensors is damaged"):
         load_bundle(file.parent)
+
+
+def test_missing_weights_are_named(saved: Saved) -> None:
+    file = saved("lora") / "weights.safetensors"
+    file.unlink()
+    with pytest.raises(BundleError, match=r"weights\.safetensors is missing; copy the whole bundle folder again"):
+        load_bundle(file.parent)
+
+
+def test_damage_and_another_base_are_found_without_torch(saved: Saved, other_bert: Path) -> None:
+    folder = saved("lora", name="reviews")
+    program = f"""
+import sys
+from adaptune.bundle.check import check_bundle
+from adaptune.core.errors import BundleError
+check_bundle({str(folder)!r})
+try:
+    check_bundle({str(folder)!r}, model={str(other_bert)!r})
+except BundleError as error:
+    print(error)
+assert "torch" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "bundle 'reviews' was trained on" in done.stdout
 
 
 def test_weights_of_another_bundle_are_refused(saved: Saved) -> None:

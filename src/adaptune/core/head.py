@@ -9,7 +9,7 @@ from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
 from adaptune.core.config import Part
 from adaptune.core.lazy import torch
-from adaptune.core.types import Answer, Labels
+from adaptune.core.types import Answer, Labels, OfSequence, Target
 
 
 class LossSum(NamedTuple):
@@ -36,6 +36,8 @@ class Head(Part, ABC):
     """Whether rows of one batch see each other (in-batch negatives)."""
     reads_words: ClassVar[bool] = False
     """Whether it needs the model's own output layer over words."""
+    target: ClassVar[type[Target]] = OfSequence
+    """The targets that it learns: one of a whole sequence, or one of every word."""
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
         """This head with every `auto` replaced by what model and labels call for; a bundle's manifest keeps it."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from adaptune.core.config import Part
-from adaptune.core.types import Answer, Array, Example, Labels, Row, Scores
+from adaptune.core.types import Answer, Array, Example, Labels, OfSequence, Row, Scores, Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Task(Part, ABC):
     """Every metric that `score` gives."""
     columns: ClassVar[tuple[Column, ...]]
     default_head: ClassVar[str]
+    target: ClassVar[type[Target]] = OfSequence
+    """What its rows' targets are: one of a whole sequence, or one of every word."""
 
     @abstractmethod
     def example(self, row: Row) -> Example:

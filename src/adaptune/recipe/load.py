@@ -129,6 +129,8 @@ def _build(source: Source, out: Path) -> Recipe | None:
     task = _part(source, "task", TASKS, None)
     method = _part(source, "method", METHODS, DEFAULT_METHOD)
     head = _head(source, task)
+    if task is not None and head is not None:
+        _check_head(source, head, task)
     sections = {key: _settings(source, key, kind) for key, kind in SECTIONS.items()}
     given = {key: source.sections[key] for key in RunSettings.model_fields if key in source.sections}
     run = _built(source, "", RunSettings, given)
@@ -190,6 +192,13 @@ def _built(source: Source, key: str, kind: type[C], values: Any) -> C | None:
     for where, problem in mistaken:
         source.report(where, problem)
     return None if mistaken else built
+
+
+def _check_head(source: Source, head: Head, task: Task) -> None:
+    if head.target is task.target:
+        return
+    fitting = ", ".join(name for name in HEADS.names() if HEADS.get(name).target is task.target)
+    source.report("head", f"head: {head.name!r} does not learn what task {task.name!r} asks; heads that do: {fitting}")
 
 
 def _check_metric(source: Source, task: Task) -> None:

@@ -34,6 +34,7 @@ class Tag(Task):
         ),
     )
     default_head = "tag"
+    target = OfWords
 
     def example(self, row: Row) -> Example:
         words = _words(row)

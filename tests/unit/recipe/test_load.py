@@ -150,6 +150,15 @@ def test_a_metric_that_the_task_does_not_have_is_refused() -> None:
     assert "(it has: accuracy, macro_f1," in problem
 
 
+def test_a_head_that_does_not_learn_what_the_task_asks_is_refused() -> None:
+    assert _problems(SHORT, "task=tag", "head=classify") == [
+        "head=classify: head: 'classify' does not learn what task 'tag' asks; heads that do: tag"
+    ]
+    assert _problems(SHORT, "head=tag") == [
+        "head=tag: head: 'tag' does not learn what task 'classify' asks; heads that do: as_transformers, classify"
+    ]
+
+
 def test_a_column_that_the_task_does_not_read_is_refused() -> None:
     assert _problems(SHORT, "data.columns.txt=review") == [
         "data.columns.txt=review: 'data.columns.txt' is not known; did you mean 'text'?"

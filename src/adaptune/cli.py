@@ -14,6 +14,7 @@ import typer
 import adaptune
 
 if TYPE_CHECKING:
+    from adaptune.bundle.load import Bundle
     from adaptune.bundle.manifest import Manifest
     from adaptune.core.types import Example, Scores
     from adaptune.data.findings import Finding
@@ -119,7 +120,7 @@ def evaluate(
     from adaptune.core.files import write_json
 
     examples = _examples(bundle, data, settings, labelled=True)
-    scores = adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code).evaluate(examples)
+    scores = _loaded(bundle, model, trust_remote_code).evaluate(examples)
     _print_scores(scores)
     if out is not None:
         write_json(out, asdict(scores))
@@ -144,7 +145,7 @@ def predict(
     if bool(texts) == bool(file):
         raise typer.BadParameter("give texts, or a file of rows with --file, one of the two")
     examples = _examples(bundle, file, settings, labelled=False) if file else []
-    loaded = adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
+    loaded = _loaded(bundle, model, trust_remote_code)
     if texts:
         _write_lines(loaded.predict(texts), out)
     else:
@@ -200,7 +201,7 @@ def merge(
     """
     from adaptune.bundle.merge import merge as merged
 
-    typer.echo(str(merged(adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code), out)))
+    typer.echo(str(merged(_loaded(bundle, model, trust_remote_code), out)))
 
 
 @app.command()
@@ -298,6 +299,14 @@ def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:
 
     backbone = load_backbone(ModelConfig(name=model))
     return lengths(examples, backbone.tokenizer, backbone.max_length).findings()
+
+
+def _loaded(bundle: Path, model: str | None, trust_remote_code: bool) -> Bundle:
+    """The bundle on its base; damage and another base are told before PyTorch is imported."""
+    from adaptune.bundle.check import check_bundle
+
+    check_bundle(bundle, model=model)
+    return adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
 
 
 def _methods() -> Iterator[Sequence[str]]:

@@ -125,6 +125,7 @@ def cook(recipe: Recipe, *, prepared: Prepared | None = None, resume: bool = Fal
             max_length=kitchen.assembly.backbone.max_length,
             config=recipe.bundle,
             scores=results.scores,
+            gguf_file=recipe.model.gguf_file,
             lineage=kitchen.lineage,
         )
     seconds = {**clock.seconds, "train": fit.seconds}

@@ -11,6 +11,8 @@ from adaptune.core.lazy import peft, torch
 
 SIMILAR = 0.99
 """EVA's tau: directions whose cosine with those before the last batch reaches this are taken as settled."""
+EXACT = 1024
+"""Of inputs that are wider, the directions are found by a randomised decomposition."""
 
 
 def principal(weight: torch.Tensor, rank: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,8 +109,8 @@ class _Inputs:
             return False
         fitted = self._found.get(path)
         if fitted is None:
-            width = min(2 * self.rank, x.shape[-1])
-            fitted = peft.utils.incremental_pca.IncrementalPCA(self.rank, lowrank=True, lowrank_q=width, lowrank_seed=0)
+            approximate = x.shape[-1] > EXACT
+            fitted = peft.utils.incremental_pca.IncrementalPCA(self.rank, lowrank=approximate, lowrank_seed=0)
             self._found[path] = fitted
             fitted.partial_fit(seen.float())
             return False

@@ -164,7 +164,9 @@ def peft_config(trunk: torch.nn.Module) -> Any:
     """peft's configuration of what was put into this trunk."""
     settled: Any = trunk.peft_config
     config = copy(settled[ADAPTER])
-    config.target_modules = sorted(config.target_modules)
+    for name, value in vars(config).items():
+        if isinstance(value, set):
+            setattr(config, name, sorted(value))  # a set is written in any order
     config.inference_mode = True
     return config
 

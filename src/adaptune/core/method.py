@@ -105,6 +105,10 @@ class Method(Part, ABC):
     def after_step(self, trunk: torch.nn.Module, step: int, total: int) -> None:
         """Called after each optimizer step, before the gradients are cleared."""
 
+    def settled(self, trunk: torch.nn.Module) -> bool:
+        """Whether the weights as they stand are what this method promises, so that they may be kept as the best."""
+        return True
+
     def memory(self, trunk: torch.nn.Module) -> State:
         """What later steps depend on beside the state (running averages): kept in checkpoints, not in bundles."""
         return {}

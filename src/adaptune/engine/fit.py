@@ -77,7 +77,9 @@ class Fit:
 
     def __iter__(self) -> Iterator[Step | Evaluation]:
         if self.best.score is None:
-            yield self._observe(0, 0.0)
+            start = self._observe(0, 0.0)
+            self._humble()
+            yield start
         elif self._due_at is not None:
             yield self._observe(self.loop.step, self._due_at)
         for step in self.loop.run() if not self._over(self._late()) else ():
@@ -86,7 +88,7 @@ class Fit:
             self._due_at = step.epoch if late or self._due(step) else None
             yield step
             if self._due_at is not None:
-                yield self._observe(step.number, step.epoch)
+                yield self._observe(step.number, step.epoch, last=late)
             if self._over(late):
                 break
         self.assembly.load(self.best.state)
@@ -103,9 +105,19 @@ class Fit:
             tokens=self.tokens,
         )
 
-    def _observe(self, step: int, epoch: float) -> Evaluation:
+    def _humble(self) -> None:
+        """Take confidence from a warm-started head once its state counts as the first checkpoint."""
+        linear = self.assembly.head.linear(self.assembly.layer) if self.config.warm_start else None
+        if linear is not None:
+            with torch.no_grad():
+                linear.weight *= self.config.head_scale
+                linear.bias *= self.config.head_scale
+
+    def _observe(self, step: int, epoch: float, *, last: bool = False) -> Evaluation:
+        """Weights that the method has not settled yet count only where the time limit leaves no others."""
         scores = self._evaluate()
-        gained = self.best.observe(scores[self.metric], step, self.assembly.state())
+        counts = last or self.assembly.method.settled(self.assembly.trunk)
+        gained = counts and self.best.observe(scores[self.metric], step, self.assembly.state())
         self._due_at = None
         return Evaluation(step, epoch, scores, gained, self.seconds)
 

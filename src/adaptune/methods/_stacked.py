@@ -70,27 +70,28 @@ def _widened(tensor: torch.Tensor, rank: int, *, dim: int) -> torch.Tensor:
 
 def _before(scale: torch.Tensor, rows: Rows, _layer: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     x = inputs[0]
-    return ((x * _spread(scale[_members(rows, x)], x)).to(x.dtype), *inputs[1:])
+    return ((x * spread(scale[members_of(rows, x)], x)).to(x.dtype), *inputs[1:])
 
 
 def _after(
     stacked: Change, rows: Rows, _layer: torch.nn.Module, inputs: tuple[Any, ...], output: torch.Tensor
 ) -> torch.Tensor:
     x = inputs[0]
-    of = _members(rows, x)
+    of = members_of(rows, x)
     result = output.float()
     if stacked.down is not None and stacked.up is not None:
         flat = x.reshape(len(x), -1, x.shape[-1]).float()
         low = torch.bmm(flat, stacked.down[of].mT)
         result = result + torch.bmm(low, stacked.up[of].mT).reshape(output.shape)
     if stacked.gain is not None:
-        result = result * _spread(stacked.gain[of], output)
+        result = result * spread(stacked.gain[of], output)
     if stacked.shift is not None:
-        result = result + _spread(stacked.shift[of], output)
+        result = result + spread(stacked.shift[of], output)
     return result.to(output.dtype)
 
 
-def _members(rows: Rows, x: torch.Tensor) -> torch.Tensor:
+def members_of(rows: Rows, x: torch.Tensor) -> torch.Tensor:
+    """(B,) the member of every row. Raises ValueError where `rows` were not set for this batch."""
     if rows.of is None or len(rows.of) != len(x):
         known = "none" if rows.of is None else str(len(rows.of))
         raise ValueError(
@@ -99,6 +100,6 @@ def _members(rows: Rows, x: torch.Tensor) -> torch.Tensor:
     return rows.of
 
 
-def _spread(vectors: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+def spread(vectors: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """(B, F) -> (B, 1, ..., F) with as many dimensions as `like`."""
     return vectors.reshape(len(vectors), *([1] * (like.dim() - 2)), -1)

@@ -136,6 +136,11 @@ class Adalora(OnPeft):
                 for path, layer in layers.items():
                     layer.lora_E[ADAPTER].masked_fill_(~budget.kept[path], 0.0)
 
+    def settled(self, trunk: torch.nn.Module) -> bool:
+        """Not while more components are in use than there may be in the end; at the start there are none."""
+        layers = tuner_layers(trunk).values()
+        return sum(int(layer.lora_E[ADAPTER].count_nonzero()) for layer in layers) <= self.rank * len(layers)
+
     def phases(self, total: int) -> tuple[int, int]:
         """The last step with the whole budget, and the step at which it has fallen to the final one."""
         return round(self.warmup * total), total - round(self.final * total)

@@ -62,6 +62,17 @@ def test_ranks_fall_to_the_target_and_stay_there(tiny: Make, make: Make) -> None
     assert sorted(set(_kept(trunk))) != [2], "all matrices kept the same: importance decided nothing"
 
 
+def test_weights_may_be_kept_as_the_best_at_the_start_and_once_the_ranks_have_fallen(tiny: Make, make: Make) -> None:
+    model, method = tiny("bert"), make("adalora", rank=2, initial_rank=4, interval=1)
+    trunk = model.changed(method)
+    optimizer = _optimizer(trunk)
+    settled = [method.settled(trunk)]
+    for step in range(10):
+        _train(model, method, trunk, range(step, step + 1), 10, optimizer)
+        settled.append(method.settled(trunk))
+    assert settled == [True, *[False] * 6, *[True] * 4]
+
+
 def test_a_training_of_one_step_ends_on_the_target_too(tiny: Make, make: Make) -> None:
     model, method = tiny("bert"), make("adalora", rank=1, initial_rank=3)
     trunk = model.changed(method)

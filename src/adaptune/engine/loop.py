@@ -150,7 +150,7 @@ class Loop:
     def run(self) -> Iterator[Step]:
         """Step after step from where the loop stands."""
         size = self.config.accumulate * self.accelerator.num_processes
-        while self.step < self.total:
+        while self.step < self.total and self.epoch < self.config.epochs:
             remaining = self.batches(self.epoch, skip=self.batch)
             group = list(islice(remaining, size))
             while group and self.step < self.total:

@@ -30,7 +30,8 @@ def warm_start(
         return None
     features, labels = collect(assembly, train)
     valid_features, valid_labels = collect(assembly, valid)
-    mean, deviation = features.mean(dim=0), features.std(dim=0).clamp_min(1e-6)
+    mean, deviation = features.mean(dim=0), features.std(dim=0)
+    deviation[deviation <= 1e-5 * features.abs().amax(dim=0)] = math.inf  # a constant feature: what varies is rounding
     weights = getattr(assembly.layer, "class_weights", None)
     best, lowest, state = -math.inf, math.inf, assembly.layer.state_dict()
     for weight, bias in fit((features - mean) / deviation, labels, linear.out_features, class_weights=weights):

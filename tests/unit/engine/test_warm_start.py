@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+
+from adaptune.engine.warm_start import STRENGTHS, collect, fit, warm_start
+
+Toys = Callable[..., Any]
+
+
+def _data(rows: int = 120, size: int = 5, classes: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    features = torch.randn(rows, size, generator=generator)
+    noisy = features @ torch.randn(size, classes, generator=generator) + torch.randn(rows, classes, generator=generator)
+    return features, noisy.argmax(dim=1)
+
+
+@pytest.mark.parametrize("strength", [1e-1, 1e-2, 1e-3])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_fit_is_that_of_scikit_learn_at_the_same_l2(strength: float, weighted: bool) -> None:
+    features, labels = _data()
+    weights = torch.tensor([1.0, 3.0, 0.5]) if weighted else None
+    [(weight, bias)] = fit(features, labels, 3, strengths=[strength], class_weights=weights, iterations=200)
+    # scikit-learn minimises C * sum of losses + |W|^2 / 2.
+    total = float(len(labels) if weights is None else weights[labels].sum())
+    by_class = None if weights is None else dict(enumerate(weights.tolist()))
+    model = LogisticRegression(C=1 / (strength * total), class_weight=by_class, tol=1e-8, max_iter=10_000)
+    model.fit(features.double().numpy(), labels.numpy())
+    expected = torch.tensor(model.coef_, dtype=torch.float32)
+    torch.testing.assert_close(weight, expected, rtol=0, atol=2e-3 * float(expected.abs().max()))
+    free, given = torch.tensor(model.intercept_, dtype=torch.float32), bias
+    torch.testing.assert_close(given - given.mean(), free - free.mean(), rtol=0, atol=2e-3)
+
+
+def test_strengths_are_tried_from_strong_to_weak() -> None:
+    assert list(STRENGTHS) == sorted(STRENGTHS, reverse=True)
+    features, labels = _data()
+    sizes = [float(weight.norm()) for weight, _ in fit(features, labels, 3)]
+    assert sizes == sorted(sizes)
+
+
+def test_the_head_is_left_at_its_best_metric(toy: Toys, toy_batches: Toys) -> None:
+    assembly, train, valid = toy(), toy_batches(30), toy_batches(30)
+    metrics, seen = iter([0.3, 0.9, 0.5, 0.6, 0.7, 0.8]), []
+
+    def evaluate() -> float:
+        seen.append({name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()})
+        return next(metrics)
+
+    assert warm_start(assembly, train(0), valid(0), evaluate=evaluate) == 0.9
+    for name, tensor in assembly.layer.state_dict().items():
+        assert torch.equal(tensor, seen[1][name])
+
+
+def test_a_warm_started_head_separates_what_can_be_separated(toy: Toys, toy_batches: Toys) -> None:
+    assembly, batches = toy(), toy_batches(40, 40)
+
+    def accuracy() -> float:
+        features, labels = collect(assembly, batches(0))
+        with torch.no_grad():
+            return float((assembly.layer(features).argmax(dim=1) == labels).float().mean())
+
+    before = accuracy()
+    found = warm_start(assembly, batches(0), batches(0), evaluate=accuracy)
+    assert found == accuracy()
+    assert found is not None
+    assert found >= 0.95 > before
+    assert all(parameter.requires_grad for parameter in assembly.layer.parameters())
+
+
+def test_a_feature_without_variance_does_not_blow_up(toy: Toys, toy_batches: Toys) -> None:
+    assembly, batches = toy(), toy_batches(40)
+    with torch.no_grad():
+        assembly.trunk.weight[2] = 0.0
+    warm_start(assembly, batches(0), batches(0), evaluate=lambda: 0.5)
+    assert float(assembly.layer.weight.detach().abs().max()) < 1e3
+    assert math.isfinite(float(assembly.layer.bias.detach().sum()))
+
+
+def test_a_head_without_a_linear_optimum_is_left_alone(
+    toy: Toys, toy_batches: Toys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assembly, batches = toy(), toy_batches(8)
+    monkeypatch.setattr(type(assembly.head), "linear", lambda head, layer: None)
+    before = assembly.layer.weight.clone()
+    assert warm_start(assembly, batches(0), batches(0), evaluate=lambda: pytest.fail("nothing to measure")) is None
+    assert torch.equal(assembly.layer.weight, before)

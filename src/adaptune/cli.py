@@ -352,9 +352,11 @@ def _print_report(report: Mapping[str, Any]) -> None:
     """What a run came to, beside its baselines."""
     metric, ends = report["metric"], report["interval"]
     rows = [(f"baseline: {name}", f"{scores[metric]:.4f}") for name, scores in report["baseline"].items()]
-    rows += [("validation", f"{report['valid'][metric]:.4f}"), ("test", f"{report['test'][metric]:.4f}")]
+    parts = [(name, report[key]) for name, key in (("validation", "valid"), ("test", "test")) if report[key]]
+    rows += [(name, f"{scores[metric]:.4f}") for name, scores in parts]
     _print_table([("", metric), *rows])
-    typer.echo(f"test {ends['metric']}, {ends['level']:.0%} interval: {ends['low']:.4f} to {ends['high']:.4f}")
+    if ends is not None:
+        typer.echo(f"test {ends['metric']}, {ends['level']:.0%} interval: {ends['low']:.4f} to {ends['high']:.4f}")
 
 
 def _print_scores(scores: Scores) -> None:

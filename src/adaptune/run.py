@@ -107,12 +107,12 @@ def cook(recipe: Recipe, *, prepared: Prepared | None = None, resume: bool = Fal
     clock, folder = Clock(), RunDir(recipe.out)
     with clock.stage("data"):
         prepared = prepared or prepare(recipe)
+        if resume:
+            folder.go_on()
+        else:
+            folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=overwrite)
+        folder.write_rejected({"row": row.where, "reason": row.reason} for row in prepared.splits.rejected)
         kitchen = set_up(recipe, prepared)
-    if resume:
-        folder.go_on()
-    else:
-        folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=overwrite)
-    folder.write_rejected({"row": row.where, "reason": row.reason} for row in prepared.splits.rejected)
     with clock.stage("train"):
         fit = learn(kitchen, folder, resume=resume)
     with clock.stage("evaluate"):

@@ -1,4 +1,4 @@
-"""Every command of both READMEs does what it says, on a file of reviews and a tiny model."""
+"""Every command of both READMEs and of the guide does what it says, on a file of reviews and a tiny model."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ def desk(tmp_path: Path) -> Path:
 def test_the_commands_for_your_own_data_work_as_written(readme: str, desk: Path, tiny_bert: Path) -> None:
     commands = _commands((ROOT / readme).read_text(encoding="utf-8"))
     assert [command[1] for command in commands] == ["init", "doctor", "train", "predict", "evaluate"]
-    for command in commands:
-        done = _run([sys.executable, "-m", *command], desk)
-        assert done.returncode == 0, done.stderr
-        if command[1] == "init":
-            recipe = desk / "recipe.yaml"
-            recipe.write_text(re.sub(r"(?m)^model:.*\n(?: .*\n)*", f"model: {tiny_bert}\n", recipe.read_text()))
+    _run_all(commands, desk, tiny_bert)
     assert (desk / "runs" / "recipe" / "bundle" / "manifest.json").exists()
+
+
+def test_the_commands_of_the_guide_work_as_written(desk: Path, tiny_bert: Path) -> None:
+    _run_all(_commands((ROOT / "docs" / "guide.md").read_text(encoding="utf-8")), desk, tiny_bert)
+    assert len((desk / "answers.jsonl").read_text().splitlines()) == 48
+    assert (desk / "merged" / "config.json").exists()
 
 
 def test_both_readmes_give_the_same_commands() -> None:
@@ -52,9 +53,25 @@ def test_the_two_commands_are_targets_of_the_makefile() -> None:
     assert {"demo", "test"} <= set(targets)
 
 
+def test_the_support_matrix_is_that_of_the_catalogues() -> None:
+    done = _run([sys.executable, "bench/matrix.py", "--check"], ROOT)
+    assert done.returncode == 0, done.stderr
+
+
+def _run_all(commands: list[list[str]], desk: Path, model: Path) -> None:
+    """One command after another; the recipe that `init` writes gets the tiny model."""
+    for command in commands:
+        done = _run([sys.executable, "-m", *command], desk)
+        assert done.returncode == 0, done.stderr
+        if command[1] == "init":
+            recipe = desk / "recipe.yaml"
+            recipe.write_text(re.sub(r"(?m)^model:.*\n(?: .*\n)*", f"model: {model}\n", recipe.read_text()))
+
+
 def _commands(text: str) -> list[list[str]]:
     """The lines of code blocks that start with `adaptune`, the demo left out: it has a test of its own."""
-    lines = [line for block in re.findall(r"(?s)```\n(.*?)```", text) for line in block.splitlines()]
+    blocks = re.findall(r"(?ms)^```(\w*)\n(.*?)^```", text)
+    lines = [line for language, block in blocks if not language for line in block.splitlines()]
     commands = [shlex.split(line, comments=True) for line in lines if line.startswith("adaptune ")]
     return [command for command in commands if command[1] != "demo"]
 

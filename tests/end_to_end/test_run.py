@@ -14,6 +14,7 @@ import pytest
 from safetensors.torch import load_file
 
 import adaptune
+from adaptune.core.errors import AdaptuneError
 from adaptune.core.run_folder import read_json_lines
 
 GOOD = ("good", "great", "excellent", "wonderful")
@@ -61,6 +62,22 @@ def test_the_report_has_what_people_ask_for(recipe: Path, tmp_path: Path) -> Non
     predictions = list(read_json_lines(tmp_path / "run" / "predictions.jsonl"))
     assert len(predictions) == 26
     assert set(predictions[0]) == {"row", "source", "expected", "predicted", "probability"}
+
+
+def test_a_run_without_test_rows_reports_what_there_is(recipe: Path, tmp_path: Path) -> None:
+    assert _finish(recipe, tmp_path / "run", "data.test_share=0", "train.epochs=1") == 0
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["examples"]["test"] == 0
+    assert report["test"] == {}
+    assert report["interval"] is None
+    assert 0 <= report["valid"]["accuracy"] <= 1
+
+
+def test_a_finished_run_is_not_overwritten_unasked(recipe: Path) -> None:
+    adaptune.train(recipe, "train.max_steps=1")
+    with pytest.raises(AdaptuneError, match="holds a finished run"):
+        adaptune.train(recipe, "train.max_steps=1")
+    assert adaptune.train(recipe, "train.max_steps=1", overwrite=True).report["training"]["steps"] == 1
 
 
 def test_a_terminated_run_goes_on_to_the_same_weights_bit_for_bit(recipe: Path, tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ class Method(Part, ABC):
         raise Unsupported(f"method {self.name!r} cannot mix several bundles in one batch")
 
     def groups(self, trunk: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-        """Parameter groups for the optimizer, weight decay aside."""
+        """Parameter groups for the optimizer; a group without a weight_decay of its own has the recipe's."""
         return [{"params": [p for p in trunk.parameters() if p.requires_grad], "lr": learning_rate}]
 
     def penalty(self, trunk: torch.nn.Module) -> torch.Tensor | None:

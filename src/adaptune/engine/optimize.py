@@ -43,9 +43,9 @@ def scale(config: TrainConfig, step: int, total: int) -> float:
 
 
 def _split(group: dict[str, Any], decay: float) -> list[dict[str, Any]]:
-    """Biases, norms and other vectors are not decayed."""
+    """Biases, norms and other vectors are not decayed; a group with a decay of its own keeps it."""
     parameters: list[nn.Parameter] = list(group["params"])
     matrices = [p for p in parameters if p.dim() > 1]
     vectors = [p for p in parameters if p.dim() <= 1]
     parts = ((matrices, decay), (vectors, 0.0))
-    return [{**group, "params": part, "weight_decay": rate} for part, rate in parts if part]
+    return [{"weight_decay": rate, **group, "params": part} for part, rate in parts if part]

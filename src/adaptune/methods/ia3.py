@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import peft, torch
@@ -29,6 +29,10 @@ class Ia3(OnPeft):
             fan_in_fan_out=is_transposed(trunk, roles),
         )
         return inject(trunk, config)
+
+    def groups(self, trunk: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+        """Without decay, which would draw the vectors from one, where they change nothing, to zero."""
+        return [group | {"weight_decay": 0.0} for group in super().groups(trunk, learning_rate)]
 
     def changes(self, trunk: torch.nn.Module, state: State) -> dict[str, Change]:
         vectors = {path: tensors["ia3_l"] for path, tensors in by_layer(state).items()}

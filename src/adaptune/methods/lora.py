@@ -124,13 +124,13 @@ class Lora(OnPeft):
         replace_parameters(trunk, state)
 
     def groups(self, trunk: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
-        """LoRA+ (Hayou et al. 2024): the rate of B is lambda times the rate of A."""
-        if self.learning_rate_ratio == 1:
-            return super().groups(trunk, learning_rate)
+        """LoRA+: the rate of B is lambda times that of A. With pissa and olora no decay, which would undo the base."""
         learning = [(name, p) for name, p in trunk.named_parameters() if p.requires_grad]
         slow = [p for name, p in learning if ".lora_B." not in name]
         fast = [p for name, p in learning if ".lora_B." in name]
-        return [{"params": slow, "lr": learning_rate}, {"params": fast, "lr": learning_rate * self.learning_rate_ratio}]
+        decay = {"weight_decay": 0.0} if self._has_origin else {}
+        rates = ((slow, learning_rate), (fast, learning_rate * self.learning_rate_ratio))
+        return [{"params": parameters, "lr": rate, **decay} for parameters, rate in rates]
 
     def changes(self, trunk: torch.nn.Module, state: State) -> dict[str, Change]:
         changes = {}

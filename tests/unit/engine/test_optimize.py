@@ -49,6 +49,13 @@ def test_every_optimizer_name_brings_a_loss_down(name: str) -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_a_group_with_a_decay_of_its_own_keeps_it() -> None:
+    matrix = torch.nn.Parameter(torch.ones(2, 2))
+    group = {"params": [matrix], "lr": 0.1, "weight_decay": 0.0}
+    optimizer = make_optimizer([group], TrainConfig.model_validate({"optimizer": "adamw", "weight_decay": 0.5}))
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.0]
+
+
 def test_matrices_decay_and_vectors_do_not() -> None:
     matrix, bias = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))
     config = TrainConfig.model_validate({"optimizer": "adamw", "weight_decay": 0.5})

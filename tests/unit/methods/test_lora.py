@@ -203,6 +203,14 @@ def test_lora_plus_lets_b_learn_faster(tiny: Make, make: Make) -> None:
     assert len(slow["params"]) == len(fast["params"]) == 8
 
 
+def test_first_values_that_are_taken_off_again_do_not_decay(tiny: Make, make: Make) -> None:
+    """They would fade while what is taken off stays, and the base's largest components with them."""
+    for start, expected in [("default", [None, None]), ("pissa", [0.0, 0.0]), ("olora", [0.0, 0.0])]:
+        method = make("lora", rank=4, initialisation=start)
+        groups = method.groups(tiny("bert").changed(method), 0.001)
+        assert [group.get("weight_decay") for group in groups] == expected
+
+
 def test_dora_with_a_start_that_is_not_zero_is_refused(make: Make) -> None:
     with pytest.raises(
         ValidationError, match="dora needs a change that starts from zero, which initialisation 'pissa'"

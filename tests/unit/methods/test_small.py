@@ -41,6 +41,11 @@ def test_ia3_multiplies_keys_values_and_the_inside_of_the_feed_forward_part(
     assert torch.allclose(_changed_matrix(trunk, DOWN), down * of_down, atol=1e-6)
 
 
+def test_ia3s_vectors_do_not_decay_towards_zero(tiny: Make, make: Make) -> None:
+    method = make("ia3")
+    assert [group["weight_decay"] for group in method.groups(tiny("bert").changed(method), 0.01)] == [0.0]
+
+
 def test_vera_scales_one_random_pair_by_learned_vectors(tiny: Make, make: Make, moved: Make) -> None:
     model, method = tiny("llama"), make("vera", rank=5, targets="all")
     trunk = model.changed(method)

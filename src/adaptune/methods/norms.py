@@ -25,13 +25,13 @@ class Norms(Method):
     touches_base: ClassVar[bool] = True
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
-        paths = [path for path, module in trunk.named_modules() if _is_norm(module)]
-        if not paths:
+        norms = [(path, module) for path, module in trunk.named_modules() if _is_norm(module)]
+        if not norms:
             raise Unsupported(
                 f"method 'norms' trains layer norms, and this {roles.family} model has none with weights; use lora, "
                 "top_layers or full instead"
             )
-        own_copies(trunk, (f"{path}.{name}" for path in paths for name, _ in trunk.get_submodule(path).named_parameters()))
+        own_copies(trunk, (f"{path}.{name}" for path, norm in norms for name, _ in norm.named_parameters()))
         return trunk
 
     def merged(self, trunk: torch.nn.Module) -> torch.nn.Module:

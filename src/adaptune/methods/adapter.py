@@ -1,0 +1,88 @@
+"""Bottleneck adapters: a small network behind or beside a part of every layer learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from adaptune.core.backbone import Roles, Stack
+from adaptune.core.errors import Unsupported
+from adaptune.core.lazy import torch
+from adaptune.core.method import Member, Method, Rows
+from adaptune.methods._bottleneck import Place, from_state, mix, put
+
+
+class Adapter(Method):
+    """h + s (W_up f(W_down h + b_down) + b_up), W_up zero at the start: the layer first computes what it did.
+
+    Houlsby et al., section 2.1, figure 2: h is what a part of the layer gives, before the residual is added.
+    """
+
+    paper: ClassVar[str] = "Houlsby et al. (2019), Parameter-efficient transfer learning for NLP, ICML"
+    learning_rate: ClassVar[float] = 1e-3
+
+    variant: Literal["houlsby", "pfeiffer", "parallel"] = "pfeiffer"
+    """Where adapters stand. houlsby: behind every attention and feed-forward part. pfeiffer (Pfeiffer et al. 2021):
+    behind the feed-forward part. parallel (He et al. 2022, table 1): beside it, reading what it reads."""
+    reduction_factor: int = Field(default=16, ge=1)
+    """Hidden size of the model divided by the width of the adapter."""
+    activation: Literal["relu", "gelu", "silu", "tanh"] = "relu"
+    """f"""
+    scaling: float = Field(default=1.0, gt=0)
+    """s; He et al. (2022) use 4 beside feed-forward parts."""
+    skip_layers: int = Field(default=0, ge=0)
+    """AdapterDrop (Rücklé et al. 2021): the first layers of each stack that go without adapters."""
+
+    def check(self, roles: Roles, layers: int) -> None:
+        if self.skip_layers and roles.shares_layers:
+            raise Unsupported(
+                f"method.skip_layers is {self.skip_layers}, and models of the family {roles.family!r} use one set of "
+                "weights at every depth; use skip_layers 0"
+            )
+        if self.skip_layers >= layers:
+            raise Unsupported(
+                f"method.skip_layers is {self.skip_layers}, the model has {layers} layers, and nothing would learn; "
+                f"use at most {layers - 1}"
+            )
+
+    def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
+        config: Any = trunk.config
+        size = int(config.hidden_size)
+        if self.reduction_factor > size:
+            raise Unsupported(
+                f"method.reduction_factor is {self.reduction_factor}, more than the hidden size {size} of the model; "
+                "use a smaller one"
+            )
+        width, scale = size // self.reduction_factor, self.scaling
+        for stack in roles.stacks:
+            layers = list(trunk.get_submodule(stack.layers).children())
+            self.check(roles, len(layers))
+            for layer in layers[self.skip_layers :]:
+                for place in self._places(stack):
+                    put(layer, place, size=size, width=width, activation=self.activation, scale=scale)
+        return trunk
+
+    def mixed(self, trunk: torch.nn.Module, members: Sequence[Member], rows: Rows) -> torch.nn.Module:
+        networks = []
+        for method, state in members:
+            if not isinstance(method, Adapter):
+                raise Unsupported(
+                    f"a bundle of method {method.name!r} does not mix with bundles of method 'adapter' in one batch; "
+                    "serve them in groups"
+                )
+            networks.append(from_state(state, method.activation, method.scaling))
+        return mix(trunk, networks, rows)
+
+    def first_layer(self, trunk: torch.nn.Module, roles: Roles) -> int | None:
+        # The input of a decoder's first layer is not all that it reads: the encoder's output changes too.
+        return None if len(roles.stacks) > 1 or roles.shares_layers else self.skip_layers
+
+    def _places(self, stack: Stack) -> list[Place]:
+        """Within a layer of this stack: paths of the matrix that is read and of the one that is added to."""
+        feed_forward = stack.feed_forward
+        if self.variant == "parallel":
+            return [Place(feed_forward[0], feed_forward[-1])]
+        attention = (stack.attention_output, *stack.cross[3:]) if self.variant == "houlsby" else ()
+        return [Place(matrix, matrix) for matrix in (*attention, feed_forward[-1])]

@@ -122,7 +122,7 @@ def cook(recipe: Recipe, *, prepared: Prepared | None = None, resume: bool = Fal
             kitchen.assembly,
             recipe.task,
             columns=prepared.columns,
-            max_length=kitchen.assembly.backbone.max_length,
+            max_length=kitchen.assembly.max_length,
             config=recipe.bundle,
             scores=results.scores,
             gguf_file=recipe.model.gguf_file,
@@ -146,11 +146,11 @@ def set_up(recipe: Recipe, prepared: Prepared) -> Kitchen:
         labels = continued_labels(start, recipe.task, labels)
     assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
-    for finding in lengths(prepared.splits.train, backbone.tokenizer, backbone.max_length).findings():
+    for finding in lengths(prepared.splits.train, backbone.tokenizer, assembly.max_length).findings():
         (warn if finding.level == "warning" else notice)(str(finding))
     encoded = {
         name: encode(
-            examples, backbone.tokenizer, labels, max_length=backbone.max_length, segments=backbone.roles.segments
+            examples, backbone.tokenizer, labels, max_length=assembly.max_length, segments=backbone.roles.segments
         )
         for name, examples in prepared.splits.parts.items()
     }

@@ -64,6 +64,11 @@ class Method(Part, ABC):
     start: str | None = Field(default=None)
     """A bundle of the same base and method to continue from."""
 
+    @property
+    def positions(self) -> int:
+        """How many positions it adds in front of every sequence: truncation leaves them room."""
+        return 0
+
     def check(self, roles: Roles, layers: int) -> None:
         """Refuse a model family before its weights are loaded. Raises Unsupported."""
 

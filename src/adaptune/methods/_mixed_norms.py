@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from copy import deepcopy
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from adaptune.core.lazy import torch
 from adaptune.core.method import Rows, State
@@ -20,17 +20,25 @@ def mix_norms(trunk: torch.nn.Module, states: Sequence[State], rows: Rows) -> to
             name: torch.stack([state[f"{path}.{name}"] for state in states]).detach().to(own)
             for name, own in norm.named_parameters(recurse=False)
         }
-        norm.register_forward_hook(partial(_instead, deepcopy(norm), stacked, rows))
+        norm.register_forward_hook(partial(_instead, _Norms(deepcopy(norm), stacked, rows)))
     return trunk
 
 
-def _instead(
-    plain: torch.nn.Module, stacked: State, rows: Rows, _norm: torch.nn.Module, inputs: tuple[Any, ...], _output: Any
-) -> torch.Tensor:
-    """The norm of the same inputs with each row's own weights; `plain` is the norm without this hook."""
-    x = inputs[0]
-    of = members_of(rows, x)
-    weights = {name: spread(members[of], x) for name, members in stacked.items()}
+class _Norms(NamedTuple):
+    """One norm of every member."""
+
+    plain: torch.nn.Module
+    """Without hooks."""
+    stacked: State
+    """Its weights by name, with a leading dimension of members."""
+    rows: Rows
+
+
+def _instead(norms: _Norms, _norm: torch.nn.Module, inputs: tuple[Any, ...], _output: Any) -> torch.Tensor:
+    """The norm of the same inputs with each row's own weights."""
+    x, plain = inputs[0], norms.plain
+    of = members_of(norms.rows, x)
+    weights = {name: spread(members[of], x) for name, members in norms.stacked.items()}
     if not isinstance(plain, torch.nn.LayerNorm):
         # The family's own formula (Gemma multiplies by 1 + w), its weights broadcast over the row.
         found: torch.Tensor = torch.func.functional_call(plain, weights, (x,))

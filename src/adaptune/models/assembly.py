@@ -9,10 +9,14 @@ from torch import Tensor, nn
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
+from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels
 from adaptune.models.share import share
+
+FEWEST_TOKENS = 8
+"""As few as model.max_length may ask for."""
 
 
 class Assembly(nn.Module):
@@ -31,6 +35,11 @@ class Assembly(nn.Module):
         self.labels = labels
         self.head = head.settled(backbone, labels)
         self.dropout = dropout
+        if method.positions and self.max_length < FEWEST_TOKENS:
+            raise Unsupported(
+                f"method {method.name!r} adds {method.positions} positions, and the model reads {backbone.max_length} "
+                f"tokens; leave room for at least {FEWEST_TOKENS}"
+            )
         trunk = share(backbone.trunk).requires_grad_(False)
         self._of_base = set(trunk.modules())
         device = next(trunk.parameters()).device
@@ -39,6 +48,11 @@ class Assembly(nn.Module):
             self.trunk = method.apply(trunk, backbone.roles)
             self.layer = self.head.build(backbone, labels)
         self.to(device)
+
+    @property
+    def max_length(self) -> int:
+        """Tokens of a text that fit beside the positions that the method adds."""
+        return self.backbone.max_length - self.method.positions
 
     def forward(self, batch: Batch) -> LossSum:
         """The loss over a batch, as sum and count."""

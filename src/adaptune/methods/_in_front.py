@@ -1,0 +1,51 @@
+"""Learned embeddings in front of what a trunk reads, gone again from what it gives. Knows no one method."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adaptune.core.errors import Unsupported
+from adaptune.core.lazy import torch
+
+NAME = "prompt"
+"""Name within the trunk of the embeddings in front, (P, E)."""
+
+
+def words(trunk: Any, count: int) -> torch.Tensor:
+    """(P, E) the embeddings of words that torch's generator draws, in fp32."""
+    table = trunk.get_input_embeddings()
+    ids = torch.randint(int(trunk.config.vocab_size), (count,))
+    with torch.no_grad():
+        found: torch.Tensor = table(ids.to(next(table.parameters()).device))
+    return found.float().clone()
+
+
+def put_in_front(trunk: torch.nn.Module, *, two_stacks: bool) -> None:
+    """Let every pass read the trunk's prompt before the input, by hooks."""
+    trunk.register_forward_pre_hook(_lengthen, with_kwargs=True)
+    if not two_stacks:  # of two stacks the encoder alone reads the prompt, and the decoder's states are what heads see
+        trunk.register_forward_hook(_shorten)
+
+
+def _lengthen(trunk: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+    """Inputs of a pass with the prompt before them; it has the first positions, is not masked and of the first type."""
+    if given or named.get("past_key_values") is not None:
+        raise Unsupported(
+            "a trunk with a prompt in front reads whole inputs by name, without past keys and values; "
+            "pass input_ids=..., and use_cache=False"
+        )
+    named = dict(named)
+    ids, embeddings = named.pop("input_ids", None), named.pop("inputs_embeds", None)
+    embedded = trunk.get_input_embeddings()(ids) if embeddings is None else embeddings
+    prompt = trunk.get_parameter(NAME).to(embedded.dtype).expand(len(embedded), -1, -1)
+    named["inputs_embeds"] = torch.cat([prompt, embedded], dim=1)
+    for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
+        if named.get(name) is not None:
+            front = named[name].new_full(prompt.shape[:2], value)
+            named[name] = torch.cat([front, named[name]], dim=1)
+    return (), named
+
+
+def _shorten(trunk: torch.nn.Module, _given: tuple[Any, ...], output: Any) -> Any:
+    output.last_hidden_state = output.last_hidden_state[:, len(trunk.get_parameter(NAME)) :]
+    return output

@@ -1,0 +1,119 @@
+"""Attention that reads learned keys and values before those of the text. Knows no one method.
+
+transformers takes a function that computes attention by its name in a model's config. This one puts a module's prefix
+in front and hands on to scaled dot product attention. It adds no positions: masks and relative distances of the text
+stay as they are, and a prefix is seen from everywhere.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from adaptune.core.errors import Unsupported
+from adaptune.core.lazy import torch, transformers
+
+NAME = "prefix"
+"""Within an attention module, (2, P, K): keys and values of P rows, those of all heads beside each other."""
+SHARED = "prefix_mlp"
+_FUNCTION = "adaptune_prefix"
+
+
+def let_attention_read(trunk: torch.nn.Module) -> None:
+    """Have every attention of this trunk look for a prefix. Raises Unsupported for other ways to compute attention."""
+    configs: dict[int, Any] = {
+        id(module.config): module.config for module in trunk.modules() if hasattr(module, "config")
+    }
+    for config in configs.values():
+        if config._attn_implementation != "sdpa":
+            raise Unsupported(
+                f"a prefix needs attention computed by sdpa, and this model computes it by "
+                f"{config._attn_implementation!r}; set model.attention=sdpa"
+            )
+    transformers.AttentionInterface.register(_FUNCTION, _attend)
+    transformers.AttentionMaskInterface.register(_FUNCTION, transformers.masking_utils.sdpa_mask)
+    for config in configs.values():
+        config._attn_implementation = _FUNCTION
+
+
+def reparameterise(attention: torch.nn.Module, shared: Any, width: int) -> None:
+    """Give an attention module a prefix that a network computes: `shared` is its part that all layers have together."""
+    length, bottleneck = shared["rows"].num_embeddings, shared["down"].out_features
+    attention.add_module(f"{NAME}_up", torch.nn.Linear(bottleneck, 2 * width))
+    attention.__dict__[SHARED] = shared  # not a part of each layer
+    for name in ("offset", "anchor"):
+        attention.register_buffer(f"{NAME}_{name}", torch.zeros(2, length, width), persistent=False)
+
+
+def go_on_from(attention: Any, pairs: torch.Tensor) -> None:
+    """Let a reparameterised prefix be these pairs, and what its network learns from here on.
+
+    Raises KeyError for a module without one, ValueError for a shape that differs.
+    """
+    if SHARED not in attention.__dict__:
+        raise KeyError(f"{type(attention).__name__} has no {NAME}")
+    old = attention.prefix_offset
+    if old.shape != pairs.shape:
+        raise ValueError(f"a {NAME} has shape {tuple(pairs.shape)}, expected {tuple(old.shape)}")
+    attention.prefix_offset = pairs.to(old.device, old.dtype, copy=True)
+    attention.prefix_anchor = _computed(attention).detach()
+
+
+def pairs_of(attention: Any) -> torch.Tensor | None:
+    """(2, P, K) the keys and values before those of the text; None for a module without."""
+    if (direct := attention._parameters.get(NAME)) is not None:
+        return direct  # type: ignore[no-any-return]  # the module's own dictionary is untyped here
+    if SHARED not in attention.__dict__:
+        return None
+    # The difference is exactly zero until the network has learned something since the pairs were loaded.
+    pairs: torch.Tensor = attention.prefix_offset + (_computed(attention) - attention.prefix_anchor)
+    return pairs
+
+
+def _computed(attention: Any) -> torch.Tensor:
+    shared = attention.__dict__[SHARED]
+    rows = shared["rows"].weight
+    with torch.autocast(rows.device.type, enabled=False):
+        found: torch.Tensor = attention.prefix_up(torch.tanh(shared["down"](rows)))
+    return found.reshape(len(rows), 2, -1).transpose(0, 1)
+
+
+def _attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **more: Any,
+) -> Any:
+    """(B, H, T, d) queries, keys and values -> what sdpa gives with the module's prefix in front."""
+    pairs = pairs_of(module)
+    if pairs is not None:
+        length = pairs.shape[1]
+        if attention_mask is None and query.shape[2] > 1 and _is_causal(module, more):
+            attention_mask = _causal(query.shape[2], key.shape[2], query.device)
+        keys, values = (_of_heads(one, key) for one in pairs)
+        key, value = torch.cat([keys, key], dim=2), torch.cat([values, value], dim=2)
+        if attention_mask is not None:
+            seen = True if attention_mask.dtype == torch.bool else 0.0
+            attention_mask = torch.nn.functional.pad(attention_mask, (length, 0), value=seen)
+        if more.get("position_bias") is not None:
+            more["position_bias"] = torch.nn.functional.pad(more["position_bias"], (length, 0))
+        more["is_causal"] = False
+    sdpa = transformers.integrations.sdpa_attention.sdpa_attention_forward
+    return sdpa(module, query, key, value, attention_mask, **more)
+
+
+def _is_causal(module: torch.nn.Module, more: dict[str, Any]) -> bool:
+    asked = more.get("is_causal")
+    return bool(getattr(module, "is_causal", True) if asked is None else asked)
+
+
+def _causal(queries: int, keys: int, device: torch.device) -> torch.Tensor:
+    """(1, 1, T, T) the mask that sdpa else makes by itself; the last query is that of the last key."""
+    return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
+def _of_heads(one: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """(P, K) -> (B, H, P, d)"""
+    rows, heads, _, size = like.shape
+    return one.to(like.dtype).reshape(len(one), heads, size).transpose(0, 1).expand(rows, -1, -1, -1)

@@ -1,0 +1,101 @@
+"""Prefix tuning: keys and values in front of every layer's attention learn, the trunk stays as it is."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from adaptune.core.backbone import Roles, Stack
+from adaptune.core.errors import Unsupported
+from adaptune.core.lazy import torch
+from adaptune.core.method import Method, State
+from adaptune.methods import _past
+
+_OWN_ATTENTION = ("deberta-v2", "mpnet", "gemma2")
+"""Families that compute attention in a way of their own, which takes no further keys."""
+
+
+class Prefix(Method):
+    """Every self-attention reads [P_k; K] and [P_v; V]: P_k and P_v, (length, keys), learn in each layer of each stack.
+
+    Sections 4.2 and 4.3; on encoders these are the deep prompts of P-tuning v2 (Liu et al. 2022). Unlike theirs, a
+    prefix takes no positions: the text keeps its own, and all of its room.
+    """
+
+    paper: ClassVar[str] = "Li and Liang (2021), Prefix-tuning: optimizing continuous prompts for generation, ACL"
+    learning_rate: ClassVar[float] = 1e-2
+    identity: ClassVar[bool] = False
+
+    length: int = Field(default=20, ge=1)
+    """How many keys and values stand in front in every layer."""
+    reparameterised: bool = False
+    """Learn P[i] = MLP(P'[i]), section 4.3, instead of P itself; a bundle holds P alone."""
+    bottleneck: int = Field(default=512, ge=1)
+    """Width of the MLP, where there is one."""
+
+    def check(self, roles: Roles, layers: int) -> None:
+        if roles.family in _OWN_ATTENTION:
+            raise Unsupported(
+                f"method 'prefix' adds keys and values to attention, and models of the family {roles.family!r} compute "
+                "theirs in a way that takes none; use prompt, lora or adapter instead"
+            )
+
+    def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
+        self.check(roles, 0)
+        _past.let_attention_read(trunk)
+        shared = self._shared(trunk) if self.reparameterised else None
+        for stack in roles.stacks:
+            for layer in trunk.get_submodule(stack.layers).children():
+                attention, width = layer.get_submodule(stack.attention), _width(layer, stack)
+                if shared is None:
+                    first = 0.02 * torch.randn(2, self.length, width)
+                    attention.register_parameter(_past.NAME, torch.nn.Parameter(first))
+                else:
+                    _past.reparameterise(attention, shared, width)
+        return trunk
+
+    def state(self, trunk: torch.nn.Module) -> State:
+        return {
+            f"{path}.{_past.NAME}": pairs.detach()
+            for path, module in trunk.named_modules()
+            if (pairs := _past.pairs_of(module)) is not None
+        }
+
+    def load(self, trunk: torch.nn.Module, state: State) -> None:
+        if not self.reparameterised:
+            super().load(trunk, state)
+            return
+        for name, pairs in state.items():
+            _past.go_on_from(trunk.get_submodule(name.rpartition(".")[0]), pairs)
+
+    def memory(self, trunk: torch.nn.Module) -> State:
+        """The MLP, of which a state holds only the result."""
+        return {name: tensor.detach() for name, tensor in self._of_mlp(trunk).items()}
+
+    def recall(self, trunk: torch.nn.Module, memory: State) -> None:
+        with torch.no_grad():
+            for name, tensor in self._of_mlp(trunk).items():
+                tensor.copy_(memory[name])
+
+    def _shared(self, trunk: Any) -> torch.nn.Module:
+        """P' and the part of the MLP that all layers share."""
+        size = int(trunk.config.hidden_size)
+        shared = torch.nn.ModuleDict(
+            {"rows": torch.nn.Embedding(self.length, size), "down": torch.nn.Linear(size, self.bottleneck)}
+        )
+        trunk.add_module(_past.SHARED, shared)
+        return shared
+
+    def _of_mlp(self, trunk: torch.nn.Module) -> dict[str, torch.Tensor]:
+        if not self.reparameterised:
+            return {}
+        learns = {name: parameter for name, parameter in trunk.named_parameters() if parameter.requires_grad}
+        return learns | {name: buffer for name, buffer in trunk.named_buffers() if _past.NAME in name}
+
+
+def _width(layer: torch.nn.Module, stack: Stack) -> int:
+    """How many numbers a key of one token has, over all heads."""
+    matrix: Any = layer.get_submodule(stack.key)
+    width = int(matrix.nf if hasattr(matrix, "nf") else matrix.out_features)
+    return width // 3 if stack.key == stack.query else width

@@ -33,8 +33,11 @@ class OnPeft(Method):
         return merge(trunk)
 
     def mixed(self, trunk: torch.nn.Module, members: Sequence[Member], rows: Rows) -> torch.nn.Module:
-        changes = []
+        changes: list[dict[str, Change]] = []
         for method, state in members:
+            if not state:  # a head on the untouched trunk
+                changes.append({})
+                continue
             if not isinstance(method, OnPeft):
                 raise Unsupported(
                     f"a bundle of method {method.name!r} does not mix with bundles of method {self.name!r} "

@@ -211,7 +211,9 @@ def _most_important(budget: Budget, layers: dict[str, Any], count: int) -> State
     """
 
     def score(path: str, part: str) -> torch.Tensor:
-        return budget.sensitivity[f"{path}.{part}"] * budget.uncertainty[f"{path}.{part}"]
+        nothing = torch.zeros_like(getattr(layers[path], part)[ADAPTER])
+        mean, uncertainty = (kept.get(f"{path}.{part}", nothing) for kept in (budget.sensitivity, budget.uncertainty))
+        return mean * uncertainty
 
     scores = {
         path: score(path, "lora_E").flatten() + score(path, "lora_A").mean(dim=1) + score(path, "lora_B").mean(dim=0)

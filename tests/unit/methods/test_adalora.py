@@ -162,6 +162,15 @@ def test_a_step_that_fp16_skipped_leaves_the_running_means(tiny: Make, make: Mak
     assert all(torch.equal(tensor, before[name]) for name, tensor in after.items())
 
 
+def test_a_budget_that_falls_before_any_gradient_was_seen_is_no_error(tiny: Make, make: Make) -> None:
+    method = make("adalora", rank=1, initial_rank=2)
+    trunk = tiny("bert").changed(method)
+    layers = list(tuner_layers(trunk).values())
+    layers[0].lora_E["default"].grad = torch.full((2, 1), float("inf"))
+    method.after_step(trunk, 1, 1)
+    assert method.settled(trunk)
+
+
 @pytest.mark.parametrize("pause", [3, 17, 35], ids=["before", "while", "after the budget falls"])
 def test_a_training_that_goes_on_from_a_checkpoint_repeats_the_whole_one(tiny: Make, make: Make, pause: int) -> None:
     model, method = tiny("bert"), make("adalora", rank=2, initial_rank=4, interval=3)

@@ -195,8 +195,19 @@ def test_a_mixed_trunk_without_rows_says_what_is_missing(tiny: Make, make: Make,
 
 
 def test_bundles_that_cannot_mix_are_named(tiny: Make, make: Make) -> None:
+    model, full = tiny("bert"), make("full")
+    member = Member(full, full.state(model.changed(full)))
     with pytest.raises(Unsupported, match="method 'full' does not mix with bundles of method 'lora'"):
-        make("lora").mixed(share(tiny("bert").base), [Member(make("full"), {})], Rows())
+        make("lora").mixed(share(model.base), [member], Rows())
+
+
+def test_a_head_on_the_untouched_trunk_mixes_with_adapters(tiny: Make, make: Make, moved: Make) -> None:
+    model, method = tiny("bert"), make("lora")
+    trunk = model.changed(method)
+    members = [Member(make("head_only"), {}), Member(method, moved(method, trunk))]
+    mixed = method.mixed(share(model.base), members, Rows(torch.tensor([0, 1, 0, 1])))
+    expected = torch.stack([model.hidden((model.base, trunk)[row % 2])[row] for row in range(4)])
+    assert torch.allclose(model.hidden(mixed), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ from typing import Any
 
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
+from adaptune.methods._folded import go_on_from, prepare_fold, unfolded
 
 NAME = "prompt"
 """Name within the trunk of the embeddings in front, (P, E)."""
+_NETWORK = "prompt_network"
 
 
 def words(trunk: Any, count: int) -> torch.Tensor:
@@ -27,6 +29,26 @@ def put_in_front(trunk: torch.nn.Module, *, two_stacks: bool) -> None:
         trunk.register_forward_hook(_shorten)
 
 
+def prompt_of(trunk: Any) -> torch.Tensor:
+    """(P, E) the embeddings in front."""
+    if _NETWORK not in trunk._modules:
+        direct: torch.Tensor = trunk.prompt
+        return direct
+    return unfolded(trunk, NAME, _computed(trunk))
+
+
+def compute_prompt(trunk: torch.nn.Module, network: torch.nn.ModuleDict) -> None:
+    """Let a network give the prompt: `mlp` of (`lstm` of) the weights of `rows`, (P, E) -> (P, E)."""
+    trunk.add_module(_NETWORK, network)
+    prepare_fold(trunk, NAME, *_computed(trunk).shape)
+
+
+def replace_prompt(trunk: torch.nn.Module, prompt: torch.Tensor) -> None:
+    """Let the prompt that a network gives be this one. Raises ValueError for a shape that differs."""
+    with torch.no_grad():  # as in every later pass without gradients: an LSTM has other kernels with them
+        go_on_from(trunk, NAME, prompt, _computed(trunk))
+
+
 def _lengthen(trunk: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
     """Inputs of a pass with the prompt before them; it has the first positions, is not masked and of the first type."""
     if given or named.get("past_key_values") is not None:
@@ -37,7 +59,7 @@ def _lengthen(trunk: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tupl
     named = dict(named)
     ids, embeddings = named.pop("input_ids", None), named.pop("inputs_embeds", None)
     embedded = trunk.get_input_embeddings()(ids) if embeddings is None else embeddings
-    prompt = trunk.get_parameter(NAME).to(embedded.dtype).expand(len(embedded), -1, -1)
+    prompt = prompt_of(trunk).to(embedded.dtype).expand(len(embedded), -1, -1)
     named["inputs_embeds"] = torch.cat([prompt, embedded], dim=1)
     for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
         if named.get(name) is not None:
@@ -46,6 +68,17 @@ def _lengthen(trunk: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tupl
     return (), named
 
 
-def _shorten(trunk: torch.nn.Module, _given: tuple[Any, ...], output: Any) -> Any:
-    output.last_hidden_state = output.last_hidden_state[:, len(trunk.get_parameter(NAME)) :]
+def _shorten(trunk: Any, _given: tuple[Any, ...], output: Any) -> Any:
+    length = len(trunk.prompt_offset if _NETWORK in trunk._modules else trunk.prompt)
+    output.last_hidden_state = output.last_hidden_state[:, length:]
     return output
+
+
+def _computed(trunk: Any) -> torch.Tensor:
+    network = trunk.get_submodule(_NETWORK)
+    x = network["rows"].weight
+    with torch.autocast(x.device.type, enabled=False):
+        if "lstm" in network:
+            x = network["lstm"](x)[0]
+        found: torch.Tensor = network["mlp"](x)
+    return found

@@ -11,6 +11,7 @@ from typing import Any
 
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch, transformers
+from adaptune.methods._folded import go_on_from, prepare_fold, unfolded
 
 NAME = "prefix"
 """Within an attention module, (2, P, K): keys and values of P rows, those of all heads beside each other."""
@@ -40,22 +41,17 @@ def reparameterise(attention: torch.nn.Module, shared: Any, width: int) -> None:
     length, bottleneck = shared["rows"].num_embeddings, shared["down"].out_features
     attention.add_module(f"{NAME}_up", torch.nn.Linear(bottleneck, 2 * width))
     attention.__dict__[SHARED] = shared  # not a part of each layer
-    for name in ("offset", "anchor"):
-        attention.register_buffer(f"{NAME}_{name}", torch.zeros(2, length, width), persistent=False)
+    prepare_fold(attention, NAME, 2, length, width)
 
 
-def go_on_from(attention: Any, pairs: torch.Tensor) -> None:
+def replace_pairs(attention: Any, pairs: torch.Tensor) -> None:
     """Let a reparameterised prefix be these pairs, and what its network learns from here on.
 
     Raises KeyError for a module without one, ValueError for a shape that differs.
     """
     if SHARED not in attention.__dict__:
         raise KeyError(f"{type(attention).__name__} has no {NAME}")
-    old = attention.prefix_offset
-    if old.shape != pairs.shape:
-        raise ValueError(f"a {NAME} has shape {tuple(pairs.shape)}, expected {tuple(old.shape)}")
-    attention.prefix_offset = pairs.to(old.device, old.dtype, copy=True)
-    attention.prefix_anchor = _computed(attention).detach()
+    go_on_from(attention, NAME, pairs, _computed(attention))
 
 
 def pairs_of(attention: Any) -> torch.Tensor | None:
@@ -64,9 +60,7 @@ def pairs_of(attention: Any) -> torch.Tensor | None:
         return direct  # type: ignore[no-any-return]  # the module's own dictionary is untyped here
     if SHARED not in attention.__dict__:
         return None
-    # The difference is exactly zero until the network has learned something since the pairs were loaded.
-    pairs: torch.Tensor = attention.prefix_offset + (_computed(attention) - attention.prefix_anchor)
-    return pairs
+    return unfolded(attention, NAME, _computed(attention))
 
 
 def _computed(attention: Any) -> torch.Tensor:

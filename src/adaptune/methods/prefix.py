@@ -11,6 +11,7 @@ from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
 from adaptune.core.method import Method, State
 from adaptune.methods import _past
+from adaptune.methods._folded import memory_of, recall_into
 
 _OWN_ATTENTION = ("deberta-v2", "mpnet", "gemma2")
 """Families that compute attention in a way of their own, which takes no further keys."""
@@ -67,16 +68,14 @@ class Prefix(Method):
             super().load(trunk, state)
             return
         for name, pairs in state.items():
-            _past.go_on_from(trunk.get_submodule(name.rpartition(".")[0]), pairs)
+            _past.replace_pairs(trunk.get_submodule(name.rpartition(".")[0]), pairs)
 
     def memory(self, trunk: torch.nn.Module) -> State:
-        """The MLP, of which a state holds only the result."""
-        return {name: tensor.detach() for name, tensor in self._of_mlp(trunk).items()}
+        return memory_of(trunk, _past.NAME) if self.reparameterised else {}
 
     def recall(self, trunk: torch.nn.Module, memory: State) -> None:
-        with torch.no_grad():
-            for name, tensor in self._of_mlp(trunk).items():
-                tensor.copy_(memory[name])
+        if self.reparameterised:
+            recall_into(trunk, _past.NAME, memory)
 
     def _shared(self, trunk: Any) -> torch.nn.Module:
         """P' and the part of the MLP that all layers share."""
@@ -86,12 +85,6 @@ class Prefix(Method):
         )
         trunk.add_module(_past.SHARED, shared)
         return shared
-
-    def _of_mlp(self, trunk: torch.nn.Module) -> dict[str, torch.Tensor]:
-        if not self.reparameterised:
-            return {}
-        learns = {name: parameter for name, parameter in trunk.named_parameters() if parameter.requires_grad}
-        return learns | {name: buffer for name, buffer in trunk.named_buffers() if _past.NAME in name}
 
 
 def _width(layer: torch.nn.Module, stack: Stack) -> int:

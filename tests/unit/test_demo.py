@@ -184,7 +184,7 @@ def many_ratings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_recipe_it_writes_is_a_right_one_with_a_time_limit(many_ratings: Path, tmp_path: Path) -> None:
     recipe = load_recipe(write_recipe(tmp_path / "out", "some/model", many_ratings, everything=False))
     assert (recipe.task.name, recipe.method.name, recipe.model.name) == ("classify", "lora", "some/model")
-    assert recipe.train.max_seconds == 115
+    assert recipe.train.max_seconds == 110
     assert len((tmp_path / "out" / "train.csv").read_text().splitlines()) == 61
 
 

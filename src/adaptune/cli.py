@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import adaptune
+from adaptune.show import print_manifest, print_report, print_scores, print_table
 
 if TYPE_CHECKING:
     from adaptune.bundle.load import Bundle
-    from adaptune.bundle.manifest import Manifest
-    from adaptune.core.types import Example, Scores
+    from adaptune.core.types import Example
     from adaptune.data.findings import Finding
 
 app = typer.Typer(
@@ -98,7 +98,7 @@ def train(
     from adaptune.run import cook
 
     run = cook(resolved, prepared=prepared, resume=resume, overwrite=overwrite)
-    _print_report(run.report)
+    print_report(run.report)
     typer.echo(f"bundle: {run.bundle}")
 
 
@@ -121,7 +121,7 @@ def evaluate(
 
     examples = _examples(bundle, data, settings, labelled=True)
     scores = _loaded(bundle, model, trust_remote_code).evaluate(examples)
-    _print_scores(scores)
+    print_scores(scores)
     if out is not None:
         write_json(out, asdict(scores))
 
@@ -169,7 +169,7 @@ def show(
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
     else:
-        _print_manifest(manifest)
+        print_manifest(manifest)
 
 
 @app.command(name="list")
@@ -184,7 +184,7 @@ def list_parts(
     \b
     adaptune list methods
     """
-    _print_table({"methods": _methods, "tasks": _tasks, "heads": _heads, "models": _models}[kind]())
+    print_table({"methods": _methods, "tasks": _tasks, "heads": _heads, "models": _models}[kind]())
 
 
 @app.command()
@@ -346,53 +346,6 @@ def _models() -> Iterator[Sequence[str]]:
 def _says(kind: type) -> str:
     """The first line of a docstring."""
     return (kind.__doc__ or "").strip().partition("\n")[0]
-
-
-def _print_report(report: Mapping[str, Any]) -> None:
-    """What a run came to, beside its baselines."""
-    metric, ends = report["metric"], report["interval"]
-    rows = [(f"baseline: {name}", f"{scores[metric]:.4f}") for name, scores in report["baseline"].items()]
-    parts = [(name, report[key]) for name, key in (("validation", "valid"), ("test", "test")) if report[key]]
-    rows += [(name, f"{scores[metric]:.4f}") for name, scores in parts]
-    _print_table([("", metric), *rows])
-    if ends is not None:
-        typer.echo(f"test {ends['metric']}, {ends['level']:.0%} interval: {ends['low']:.4f} to {ends['high']:.4f}")
-
-
-def _print_scores(scores: Scores) -> None:
-    _print_table([(name, f"{value:.4f}") for name, value in scores.values.items()])
-    if scores.per_class:
-        names = list(next(iter(scores.per_class.values())))
-        rows = [(kind, *(f"{row[name]:.4g}" for name in names)) for kind, row in scores.per_class.items()]
-        typer.echo()
-        _print_table([("", *names), *rows])
-
-
-def _print_manifest(manifest: Manifest) -> None:
-    part, base = manifest.part, manifest.base
-    some = ", ".join(part.labels[:12]) + (", ..." if len(part.labels) > 12 else "")
-    rows = [
-        ("task", json.dumps(part.task)),
-        ("labels", f"{len(part.labels)}: {some}"),
-        ("columns", ", ".join(f"{name}: {there}" for name, there in manifest.columns.items())),
-        ("method", json.dumps(manifest.method)),
-        ("head", json.dumps(part.head)),
-        ("base", f"{base.name} ({base.family}, weights {base.fingerprint[:16]})"),
-        ("longest input", f"{manifest.preprocessing.max_length} tokens"),
-        ("started from", ", ".join(ancestor.name for ancestor in manifest.lineage) or "the base model"),
-        ("made", f"{manifest.created} by adaptune {manifest.adaptune}"),
-    ]
-    for split, measured in manifest.scores.items():
-        rows.append((f"{split} scores", ", ".join(f"{name} {value:.4f}" for name, value in measured.values.items())))
-    _print_table(rows)
-
-
-def _print_table(rows: Iterable[Sequence[str]]) -> None:
-    """Columns as wide as their widest cells, two spaces apart."""
-    cells = list(rows)
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 def _write_lines(records: Iterable[Mapping[str, Any]], out: Path | None) -> None:

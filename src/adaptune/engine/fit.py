@@ -110,8 +110,8 @@ class Fit:
         linear = self.assembly.head.linear(self.assembly.layer) if self.config.warm_start else None
         if linear is not None:
             with torch.no_grad():
-                linear.weight *= self.config.head_scale
-                linear.bias *= self.config.head_scale
+                linear.weight.mul_(self.config.head_scale)
+                linear.bias.mul_(self.config.head_scale)
 
     def _observe(self, step: int, epoch: float, *, last: bool = False) -> Evaluation:
         """Weights that the method has not settled yet count only where the time limit leaves no others."""

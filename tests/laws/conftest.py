@@ -17,7 +17,7 @@ from adaptune.core.types import Example, Labels, OfSequence, OfWords, Row, Seque
 from adaptune.data.batches import Batches, Budget, collate
 from adaptune.data.encode import encode
 from adaptune.engine.config import TrainConfig
-from adaptune.engine.loop import Step, train
+from adaptune.engine.loop import Step, plan_steps, train
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
@@ -27,9 +27,19 @@ from adaptune.models.load import load_backbone
 FAMILIES = ("bert", "llama", "gpt2", "t5", "bart")
 LABELS = {"classify": Labels(("no", "yes"), (24, 24)), "tag": Labels(("O", "B-place", "I-place"))}
 WORDS = "the a is and late game bank street red box never again john will send it to her house by train".split()
-PLANTED = "london"
-"""A text with this word is a `yes`; the word itself is a `B-place`."""
+PLANTED = "quick"
+"""A text with this word is a `yes`; the word itself is a `B-place`. No other word starts with its letter: decoders read
+the tag of a word at its first piece, before they have seen the others."""
 PLAIN = {"optimizer": "adamw", "schedule": "constant", "warmup": 0.0, "warm_start": False, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Models this small are slower on two."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
@@ -96,6 +106,7 @@ def train_on() -> Callable[..., Iterator[Step]]:
         config = TrainConfig.model_validate({**PLAIN, "epochs": 1000, **settings})
         budget = Budget(tokens=config.batch_tokens, rows=config.batch_rows)
         batches = Batches(encoded, budget, pad=assembly.backbone.tokenizer.pad_token_id, seed=seed)
+        assembly.method.prepare(assembly.trunk, batches(0), plan_steps(batches, config))
         return train(assembly, batches, config, seed=seed)
 
     return run

@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m pip \
 	--disable-pip-version-check install --no-compile $(shell [ -t 2 ] || echo --quiet)
 
+# Bytecode is made here, once: where Python is told to write none, every start would compile PyTorch anew. Left out are the
+# libraries' own tests. A file that does not compile (there are templates among them) is no fault.
+COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main
 
@@ -58,9 +62,11 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the pinned dependencies into $(VENV) (once; some minutes) ..."
 	@index=$$($(TORCH_INDEX_OPTION)); $(PIP) $${index:+--extra-index-url "$$index"} torch
 	@$(PIP) --editable .
+	@$(COMPILE)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.core
 	@echo "Installing the test tools into $(VENV) ..."
 	@$(PIP) --editable '.[dev]'
+	@$(COMPILE)
 	@touch $@

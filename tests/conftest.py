@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from adaptune.core import log
 from adaptune.models.packages import installed
 
 torch.set_num_threads(2)
@@ -58,6 +59,12 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADAPTUNE_CACHE", str(tmp_path_factory.mktemp("adaptune-cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _loud(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that silences the process, as `--quiet` does, silences no other test."""
+    monkeypatch.setattr(log.console, "quiet", False)
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ SECONDS = 110.0
 """train.max_seconds: the whole demo is to end in under 3 minutes on 2 cores. With every sentence there is no limit."""
 SEED = 1
 TEXTS = (
-    "The staff were kind and the room was spotless, we loved every minute.",
+    "A wonderful evening, and the food was delicious.",
     "It arrived broken and nobody answers my emails.",
     "The meeting was moved to Tuesday at ten.",
 )

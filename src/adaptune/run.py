@@ -115,6 +115,7 @@ def cook(recipe: Recipe, *, prepared: Prepared | None = None, resume: bool = Fal
         kitchen = set_up(recipe, prepared)
     with clock.stage("train"):
         fit = learn(kitchen, folder, resume=resume)
+    clock.seconds["train"] = fit.seconds  # with those of the run that this one resumes
     with clock.stage("evaluate"):
         results = measure(kitchen, folder)
         save_bundle(
@@ -128,9 +129,8 @@ def cook(recipe: Recipe, *, prepared: Prepared | None = None, resume: bool = Fal
             gguf_file=recipe.model.gguf_file,
             lineage=kitchen.lineage,
         )
-    seconds = {**clock.seconds, "train": fit.seconds}
     report = report_of(kitchen, fit, results) | {
-        "seconds": {**seconds, "total": sum(seconds.values())},
+        "seconds": clock.seconds | {"total": sum(clock.seconds.values())},
         "peak_memory_mb": peak_memory_mb(),
     }
     folder.write_report(report)

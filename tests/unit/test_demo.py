@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tarfile
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -228,8 +230,12 @@ def test_it_trains_saves_reloads_and_answers(
     many_ratings: Path, tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
+        started = time.monotonic()
         demo.demo(tmp_path / "out", model=str(tiny_bert), data=many_ratings)
+        elapsed = time.monotonic() - started
     printed = capsys.readouterr().out
+    report = json.loads((tmp_path / "out" / "run" / "report.json").read_text(encoding="utf-8"))
+    assert report["seconds"]["total"] <= elapsed
     assert printed.count("Three answers of the reloaded bundle") == 2
     assert (tmp_path / "out" / "run" / "bundle" / "manifest.json").is_file()
 

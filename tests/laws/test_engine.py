@@ -117,7 +117,7 @@ def test_ten_steps_equal_five_and_resume_and_five(
         assert torch.equal(tensor, second.state()[name]), name
 
 
-@pytest.mark.parametrize("interrupted_after", [1, 2, 3, 8], ids=["between", "before", "after", "at the end"])
+@pytest.mark.parametrize("interrupted_after", [0, 2, 3, 8], ids=["at the start", "before", "after", "at the end"])
 def test_a_training_interrupted_around_an_evaluation_ends_with_the_same_best_weights(
     assemble: Assemble, encoded_for: Rows, tmp_path: Path, interrupted_after: int
 ) -> None:

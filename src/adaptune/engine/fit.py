@@ -76,21 +76,24 @@ class Fit:
             warm_start(self.assembly, train, valid, evaluate=lambda: self._evaluate()[self.metric])
 
     def __iter__(self) -> Iterator[Step | Evaluation]:
-        if self.best.score is None:
-            start = self._observe(0, 0.0)
+        epoch = 0.0
+        if not self._resumed:
+            start = self._observe(0, epoch)
             self._humble()
             yield start
         elif self._due_at is not None:
             yield self._observe(self.loop.step, self._due_at)
         for step in self.loop.run() if not self._over(self._late()) else ():
             late = self._late()
-            self.tokens += step.tokens
-            self._due_at = step.epoch if late or self._due(step) else None
+            self.tokens, epoch = self.tokens + step.tokens, step.epoch
+            self._due_at = epoch if late or self._due(step) else None
             yield step
             if self._due_at is not None:
-                yield self._observe(step.number, step.epoch, last=late)
+                yield self._observe(step.number, epoch, last=late)
             if self._over(late):
                 break
+        if self.best.score is None:
+            yield self._observe(self.loop.step, epoch, last=True)
         self.assembly.load(self.best.state)
 
     def checkpoint(self) -> Checkpoint:
@@ -114,7 +117,7 @@ class Fit:
                 linear.bias.mul_(self.config.head_scale)
 
     def _observe(self, step: int, epoch: float, *, last: bool = False) -> Evaluation:
-        """Weights that the method has not settled yet count only where the time limit leaves no others."""
+        """Weights that the method has not settled yet count only where training ends without others."""
         scores = self._evaluate()
         counts = last or self.assembly.method.settled(self.assembly.trunk)
         gained = counts and self.best.observe(scores[self.metric], step, self.assembly.state())

@@ -23,12 +23,16 @@ class Toy(Method):
     paper: ClassVar[str] = ""
     learning_rate: ClassVar[float] = 0.1
     orthogonality: float = 0.0
+    settles_after: int = 0
 
     def apply(self, trunk: nn.Module, roles: Roles) -> nn.Module:
         return trunk
 
     def penalty(self, trunk: nn.Module) -> Tensor | None:
         return self.orthogonality * trunk.weight.square().sum() if self.orthogonality else None
+
+    def settled(self, trunk: nn.Module) -> bool:
+        return len(trunk.seen) >= self.settles_after
 
     def after_step(self, trunk: nn.Module, step: int, total: int) -> None:
         trunk.seen.append((step, total, trunk.weight.grad is not None))

@@ -7,17 +7,28 @@ import pytest
 import torch
 
 from adaptune.engine import fit as fit_module
+from adaptune.engine.checkpoint import Checkpoint
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.fit import Evaluation, Fit
 
 Toys = Callable[..., Any]
 
 
-def _fit(assembly: Any, batches: Any, scores: list[float], **settings: Any) -> Fit:
+def _fit(
+    assembly: Any, batches: Any, scores: list[float], *, resumed: Checkpoint | None = None, **settings: Any
+) -> Fit:
     """A training whose evaluations give these scores."""
     coming: Iterator[float] = iter(scores)
     config = TrainConfig.model_validate({"device": "cpu", "epochs": 3, "warm_start": False, **settings})
-    return Fit(assembly, batches, config, seed=0, metric="f1", evaluate=lambda: {"f1": next(coming), "loss": 0.0})
+    return Fit(
+        assembly,
+        batches,
+        config,
+        seed=0,
+        metric="f1",
+        evaluate=lambda: {"f1": next(coming), "loss": 0.0},
+        resumed=resumed,
+    )
 
 
 def _told(fit: Fit) -> list[str]:
@@ -99,6 +110,31 @@ def test_without_warm_start_the_head_stays(toy: Toys, toy_batches: Toys) -> None
     assert torch.equal(assembly.layer.weight, cold)
 
 
+def test_weights_that_the_method_has_not_settled_do_not_count(toy: Toys, toy_batches: Toys) -> None:
+    fit = _fit(toy(settles_after=2), toy_batches(4), [0.9, 0.8, 0.3, 0.4])
+    gained = {event.step: event.gained for event in fit if isinstance(event, Evaluation)}
+    assert gained == {0: False, 1: False, 2: True, 3: True}
+    assert (fit.best.step, fit.best.score) == (3, 0.4)
+
+
+def test_weights_that_never_settle_count_at_the_end(toy: Toys, toy_batches: Toys) -> None:
+    fit = _fit(toy(settles_after=9), toy_batches(4), [0.9, 0.8, 0.3, 0.4, 0.5])
+    assert _told(fit) == ["E0", "S1", "E1", "S2", "E2", "S3", "E3", "E3"]
+    assert (fit.best.step, fit.best.score) == (3, 0.5)
+
+
+def test_a_resumed_training_does_not_start_anew_where_nothing_has_settled(toy: Toys, toy_batches: Toys) -> None:
+    first = _fit(toy(settles_after=2), toy_batches(4), [0.9, 0.8], warm_start=True)
+    for event in first:
+        if _number(event) == 1:
+            checkpoint = first.checkpoint()
+            break
+    assembly = toy(settles_after=1)
+    second = _fit(assembly, toy_batches(4), [0.8, 0.3, 0.4], resumed=checkpoint, warm_start=True)
+    assert torch.equal(assembly.layer.weight, checkpoint.weights["layer.weight"])
+    assert _told(second) == ["E1", "S2", "E2", "S3", "E3"]
+
+
 def test_tokens_and_seconds_go_on_from_a_checkpoint(toy: Toys, toy_batches: Toys) -> None:
     first = _fit(toy(), toy_batches(2, 2), [0.1, 0.2])
     for event in first:
@@ -106,17 +142,7 @@ def test_tokens_and_seconds_go_on_from_a_checkpoint(toy: Toys, toy_batches: Toys
             checkpoint = first.checkpoint()
             break
     checkpoint.seconds = 100.0
-    config = TrainConfig.model_validate({"device": "cpu", "epochs": 3, "warm_start": False})
-    scores = iter([0.2, 0.3, 0.4])
-    second = Fit(
-        toy(),
-        toy_batches(2, 2),
-        config,
-        seed=0,
-        metric="f1",
-        evaluate=lambda: {"f1": next(scores)},
-        resumed=checkpoint,
-    )
+    second = _fit(toy(), toy_batches(2, 2), [0.2, 0.3, 0.4], resumed=checkpoint)
     assert second.seconds >= 100.0
     assert _told(second) == ["S2", "E2", "S3", "S4", "E4", "S5", "S6", "E6"]
     assert second.tokens == 6 * 6

@@ -102,9 +102,12 @@ def chinese(runs: dict[str, Run]) -> str:
                 score,
                 f"{100 * beside[0]:.1f} {beside[1]}",
                 f"{run['seconds']['train']:.0f}",
+                str(run["training"]["steps"]),
+                ", ".join(override for override in run["overrides"] if not override.startswith("seed")) or "nothing",
             ]
         )
-    lines.append(table(["recipe", "metric", "test, 95 % interval", "best simple baseline", "seconds"], rows))
+    names = ["recipe", "metric", "test, 95 % interval", "best simple baseline", "seconds", "steps after the warm start"]
+    lines.append(table([*names, "shrunk by"], rows))
     return "".join(lines)
 
 

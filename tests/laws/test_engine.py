@@ -180,6 +180,22 @@ def test_two_batches_of_four_rows_equal_one_of_eight(
 
 
 @pytest.mark.parametrize("head", ["classify", "tag"])
+def test_a_step_follows_the_gradient_of_the_mean_over_labelled_items(
+    assemble: Assemble, encoded_for: Rows, head: str
+) -> None:
+    assembly, plain = assemble("bert", {"name": "full"}, head), assemble("bert", {"name": "full"}, head)
+    _still(assembly)
+    _still(plain)
+    encoded = encoded_for(assembly, rows=8)
+    losses = [plain.train()(batch) for batch in _batches(plain, encoded, *[1] * 8).batches]
+    mean = torch.stack([loss.total for loss in losses]).sum() / torch.stack([loss.items for loss in losses]).sum()
+    mean.backward()
+    expected = {f"method.{name}": parameter.grad for name, parameter in plain.trunk.named_parameters()}
+    expected |= {f"head.{name}": parameter.grad for name, parameter in plain.layer.named_parameters()}
+    assert _distance(expected, _gradients(assembly, _batches(assembly, encoded, 5, 3))) < 1e-5
+
+
+@pytest.mark.parametrize("head", ["classify", "tag"])
 def test_padded_and_bucketed_batches_give_the_same_gradients(assemble: Assemble, encoded_for: Rows, head: str) -> None:
     one, two = assemble("bert", {"name": "full"}, head), assemble("bert", {"name": "full"}, head)
     _still(one)

@@ -266,7 +266,7 @@ def usual_rate(assembly: Assembly) -> float:
 
 
 def parameter_groups(assembly: Assembly, config: TrainConfig) -> list[dict[str, Any]]:
-    """The method's groups and the head's. Raises Unsupported where nothing would learn."""
+    """The method's groups and the head's. Raises Unsupported where nothing would learn, or not in fp32."""
     rate = config.learning_rate or usual_rate(assembly)
     head_rate = config.head_learning_rate or rate
     head = [p for p in assembly.layer.parameters() if p.requires_grad]
@@ -276,6 +276,12 @@ def parameter_groups(assembly: Assembly, config: TrainConfig) -> list[dict[str, 
         raise Unsupported(
             f"nothing would learn: the method {assembly.method.name!r} and the head {assembly.head.name!r} have no "
             "weights to train; choose another of the two"
+        )
+    half = {parameter.dtype for group in groups for parameter in group["params"]} - {torch.float32}
+    if half:
+        raise Unsupported(
+            f"the method {assembly.method.name!r} would train weights of the type {half.pop()}, in which small steps are "
+            "lost; set model.dtype=float32, with train.precision=bf16 for its speed"
         )
     return groups
 

@@ -180,6 +180,13 @@ def test_a_model_in_which_nothing_would_learn_is_refused(toy: Toys, toy_batches:
         next(train(assembly, toy_batches(2), _config(), seed=0))
 
 
+def test_weights_of_half_precision_are_not_trained(toy: Toys, toy_batches: Toys) -> None:
+    assembly = toy()
+    assembly.trunk.bfloat16()
+    with pytest.raises(Unsupported, match=r"'toy' would train weights of the type torch.bfloat16.*model.dtype=float32"):
+        next(train(assembly, toy_batches(2), _config(), seed=0))
+
+
 def test_fp16_on_a_processor_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"train.precision is 'fp16', which needs a GPU; set .*fp32 or bf16"):
         make_accelerator(_config(precision="fp16"))

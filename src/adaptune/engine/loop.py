@@ -280,8 +280,8 @@ def parameter_groups(assembly: Assembly, config: TrainConfig) -> list[dict[str, 
     half = {parameter.dtype for group in groups for parameter in group["params"]} - {torch.float32}
     if half:
         raise Unsupported(
-            f"the method {assembly.method.name!r} would train weights of the type {half.pop()}, in which small steps are "
-            "lost; set model.dtype=float32, with train.precision=bf16 for its speed"
+            f"the method {assembly.method.name!r} would train weights of the type {half.pop()}, in which small steps "
+            "are lost; set model.dtype=float32, with train.precision=bf16 for its speed"
         )
     return groups
 

@@ -31,6 +31,12 @@ class DataConfig(Config):
     """Share of the training rows that is cut off where `valid` is not given."""
     test_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the training rows that is cut off where `test` is not given; 0: no test."""
+    train_rows: int | None = Field(default=None, ge=1)
+    """At most so many training rows, drawn by the seed with every class in its share; none: all of them."""
+    valid_rows: int | None = Field(default=None, ge=1)
+    """At most so many validation rows, drawn likewise."""
+    test_rows: int | None = Field(default=None, ge=1)
+    """At most so many test rows, drawn likewise."""
     labels: dict[str, str] = Field(default={})
     """What stands in the label column, and the label it means: `{0: negative, 1: positive}`; none may be left out."""
     on_bad_row: Literal["fail", "skip"] = "fail"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -65,7 +66,20 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
         train, test = _cut(train, task, config.test_share, seed, "test")
     if valid is None:
         train, valid = _cut(train, task, config.valid_share, seed + 1, "valid")
-    return Splits(tuple(train), tuple(valid), tuple(test or ()), tuple(rejected), fingerprints, columns)
+    train = draw(train, task, config.train_rows, seed + 2)
+    valid = draw(valid, task, config.valid_rows, seed + 3)
+    test = draw(test or [], task, config.test_rows, seed + 4)
+    return Splits(tuple(train), tuple(valid), tuple(test), tuple(rejected), fingerprints, columns)
+
+
+def draw(examples: list[Example], task: Task, rows: int | None, seed: int) -> list[Example]:
+    """At most so many of the examples, in order and with every stratum in its share."""
+    if rows is None or rows >= len(examples):
+        return examples
+    drawn = cut(task.strata(examples), rows / len(examples), seed)[1]
+    if len(drawn) > rows:  # more classes than rows
+        drawn = sorted(random.Random(seed).sample(drawn, rows))
+    return [examples[index] for index in drawn]
 
 
 def _refuse_unlabelled(examples: Sequence[Example], part: str) -> None:

@@ -16,18 +16,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adaptune.core.run_folder import RunDir, read_json_lines
+from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = {"banking77": "minilm", "wnut17": "minilm", "resume-ner-zh": "e5", "chnsenticorp": "e5"}
 PEER_RATES = (1e-3, 2e-3, 4e-3)
 SEEDS = (1, 2, 3)
+WIDTH_FACTOR = 2.0
+"""Of the usual rate, for a hidden size of 384."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +120,28 @@ def cold_job(seed: int) -> Job:
     return Job("banking77", f"lora-cold-seed{seed}", ("method=lora", f"seed={seed}", "train.warm_start=false"))
 
 
-GROUPS = {"main": main_jobs}
+SAMPLE = ("data.train_rows=1000", "data.valid_rows=500", "data.test=null", "data.test_share=0")
+RATE_FACTORS = (1 / 3, 1.0, 3.0)
+STEPPING = tuple(name for name in METHODS.names() if name not in ("head_only", "none"))
+"""The methods that train something in the trunk by steps."""
+
+
+def rate_jobs() -> Iterator[Job]:
+    """Learning rates around the usual one of every method, on samples of training and validation rows; no test rows.
+
+    Two passes over 1,000 sentences in small batches make about as many steps as a real run has in three epochs.
+    """
+    small = ("train.epochs=2", "train.batch_tokens=256", "evaluate.baselines=false", "train.patience=null")
+    for factor in RATE_FACTORS:
+        for method in STEPPING:
+            usual = METHODS.get(method).learning_rate * WIDTH_FACTOR
+            rate = float(f"{factor * usual:.1g}")
+            yield Job(
+                "wnut17", f"{method}-{rate:g}", (f"method={method}", f"train.learning_rate={rate:g}", *small, *SAMPLE)
+            )
+
+
+GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun]]] = {"main": main_jobs, "rates": rate_jobs}
 
 
 def main() -> None:
@@ -148,7 +172,7 @@ def summary(run: RunDir, job: Job) -> dict[str, Any]:
     """The figures of a run, and per test row the counts behind its metric, for paired intervals."""
     report = json.loads(run.report.read_text(encoding="utf-8"))
     task = TASKS.get(report["task"])()
-    rows = list(read_json_lines(run.predictions))
+    rows = list(read_json_lines(run.predictions)) if run.predictions.exists() else []
     counts = task.counts([_frozen(row["predicted"]) for row in rows], [_frozen(row["expected"]) for row in rows])
     curve = [{key: value for key, value in line.items() if key != "gained"} for line in read_json_lines(run.scores)]
     kept = ("task", "method", "metric", "valid", "test", "interval", "baseline", "parameters", "training", "seconds")

@@ -87,7 +87,7 @@ class Kitchen:
     def score(self, part: str, answers: Sequence[Answer]) -> Scores:
         """The scores of answers for a part."""
         expected = [example.expected for example in self.examples(part)]
-        return self.recipe.task.score([answer.value for answer in answers], expected)
+        return self.recipe.task.measure(answers, expected, self.assembly.labels)
 
     def in_order(self, part: str) -> Iterator[Batch]:
         """The batches of a part, each row once, for work without gradients."""

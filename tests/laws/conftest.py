@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from transformers import AutoTokenizer, BartConfig, BartModel, PreTrainedModel, 
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
-from adaptune.core.types import Example, Labels, OfSequence, OfWords, Row, Sequence
+from adaptune.core.types import Example, Labels, OfLabels, OfNumber, OfSequence, OfWords, Row, Sequence, Target
 from adaptune.data.batches import Batches, Budget, collate
 from adaptune.data.encode import encode
 from adaptune.engine.config import TrainConfig
@@ -25,7 +26,12 @@ from adaptune.models.config import ModelConfig
 from adaptune.models.load import load_backbone
 
 FAMILIES = ("bert", "llama", "gpt2", "t5", "bart")
-LABELS = {"classify": Labels(("no", "yes"), (24, 24)), "tag": Labels(("O", "B-place", "I-place"))}
+LABELS = {
+    "tag": Labels(("O", "B-place", "I-place")),
+    "regress": Labels(("number",), (48,), (2.0, 1.5)),
+    "": Labels(("no", "yes"), (24, 24)),
+}
+"""By head; under no name those of the others."""
 WORDS = "the a is and late game bank street red box never again john will send it to her house by train".split()
 PLANTED = "quick"
 """A text with this word is a `yes`; the word itself is a `B-place`. No other word starts with its letter: decoders read
@@ -76,7 +82,7 @@ def assemble(backbone_of: Callable[..., Backbone]) -> Callable[..., Assembly]:
         **more: Any,
     ) -> Assembly:
         backbone = backbone_of(family, dtype)
-        labels = LABELS["tag" if head == "tag" else "classify"]
+        labels = LABELS.get(head, LABELS[""])
         return Assembly(backbone, METHODS.make(method), HEADS.make({"name": head}), labels, seed=seed, **more)
 
     return make
@@ -141,7 +147,9 @@ def hidden_of() -> Callable[[Assembly, Batch], torch.Tensor]:
 
 def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Encoded]:
     backbone = assembly.backbone
-    examples = _tagged(rows, seed) if assembly.head.name == "tag" else _classified(rows, seed)
+    examples = {OfWords: _tagged, OfLabels: _labelled, OfNumber: _rated}.get(assembly.head.target, _classified)(
+        rows, seed
+    )
     return encode(
         examples,
         backbone.tokenizer,
@@ -158,6 +166,25 @@ def _classified(rows: int, seed: int) -> list[Example]:
         text = " ".join(example.sequences[0].first)
         examples.append(Example(example.row, (Sequence(text, target=OfSequence(label)),), label))
     return examples
+
+
+def _labelled(rows: int, seed: int) -> list[Example]:
+    """As classified; a row of `no` has no label at all."""
+    return [
+        _retargeted(example, OfLabels(("yes",) if example.expected == "yes" else ()))
+        for example in _classified(rows, seed)
+    ]
+
+
+def _rated(rows: int, seed: int) -> list[Example]:
+    """5 for `yes`, 1 for `no`."""
+    return [
+        _retargeted(example, OfNumber(5.0 if example.expected == "yes" else 1.0)) for example in _classified(rows, seed)
+    ]
+
+
+def _retargeted(example: Example, target: Target) -> Example:
+    return replace(example, sequences=(replace(example.sequences[0], target=target),))
 
 
 def _tagged(rows: int, seed: int) -> list[Example]:

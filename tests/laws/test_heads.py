@@ -90,7 +90,10 @@ def test_a_loss_is_the_sum_of_its_rows_losses(assembly: Assembly, encoded_for: R
 def test_a_probability_belongs_to_the_answer(assembly: Assembly, encoded_for: Rows) -> None:
     for answer in _answers(assembly, encoded_for(assembly, rows=6)).values():
         assert 0.0 < answer.probability <= 1.0
-        if isinstance(answer.value, str):
+        if answer.of_each or answer.value == ():
+            assert len(answer.of_each) == len(answer.value)
+            assert len(answer.probabilities) == len(assembly.labels)
+        elif isinstance(answer.value, str):
             assert answer.probabilities[assembly.labels.index(answer.value)] == answer.probability
             assert sum(answer.probabilities) == pytest.approx(1.0)
         else:

@@ -12,7 +12,7 @@ import pytest
 
 from adaptune.core.errors import DataError
 from adaptune.core.task import Task
-from adaptune.core.types import Answer, Example, OfSequence, OfWords, Row, Sequence
+from adaptune.core.types import Answer, Example, OfLabels, OfSequence, OfWords, Row, Sequence
 from adaptune.tasks import TASKS
 
 
@@ -50,6 +50,30 @@ CASES = {
             {"text": "a", "label": ""},
             {"text": "a", "label": ["x", "y"]},
             {"text": "a", "pair": " ", "label": "x"},
+        ),
+    ),
+    "multilabel": Case(
+        row={"text": "A new card, please.", "labels": ["new", "card"]},
+        sequences=(Sequence("A new card, please.", target=OfLabels(("card", "new"))),),
+        expected=("card", "new"),
+        rows=(
+            {"text": "a", "labels": ["x", "y"]},
+            {"text": "b", "labels": "x, z"},
+            {"text": "c", "labels": {"x": "1", "y": 0}},
+            {"text": "d", "pair": "e", "labels": ""},
+        ),
+        wrong=(("x",), ("x", "z"), ("y",), ()),
+        malformed=(
+            {"labels": ["x"]},
+            {"text": "", "labels": ["x"]},
+            {"text": "a", "labels": None},
+            {"text": "a", "labels": 3},
+            {"text": "a", "labels": ["x", None]},
+            {"text": "a", "labels": ["x", ["y"]]},
+            {"text": "a", "labels": "x,,y"},
+            {"text": "a", "labels": "x, x"},
+            {"text": "a", "labels": {"x": 2}},
+            {"text": "a", "labels": {"x": ""}},
         ),
     ),
     "tag": Case(
@@ -122,14 +146,16 @@ def test_every_malformed_row_is_refused_by_number(task: Task, case: Case) -> Non
 def test_perfect_answers_score_one(task: Task, examples: list[Example]) -> None:
     expected = [example.expected for example in examples]
     scores = task.score(expected, expected)
-    assert tuple(scores.values) == task.metrics
-    assert all(value == 1.0 for value in scores.values.values())
+    assert tuple(scores.values) == task.metrics + task.errors
+    assert [scores.values[name] for name in task.metrics] == pytest.approx([1.0] * len(task.metrics))
+    assert [scores.values[name] for name in task.errors] == [0.0] * len(task.errors)
     assert all(row["f1"] == 1.0 for row in scores.per_class.values())
 
 
 def test_wrong_answers_score_less(task: Task, case: Case, examples: list[Example]) -> None:
     scores = task.score(case.wrong, [example.expected for example in examples])
-    assert all(0 < value < 1 for value in scores.values.values())
+    assert all(0 < scores.values[name] < 1 for name in task.metrics)
+    assert all(scores.values[name] > 0 for name in task.errors)
 
 
 def test_the_order_of_rows_does_not_matter(task: Task, case: Case, examples: list[Example]) -> None:

@@ -9,7 +9,14 @@ from huggingface_hub import EvalResult, ModelCardData
 from adaptune.bundle.config import BundleConfig
 from adaptune.bundle.manifest import Manifest
 
-PIPELINES = {"classify": "text-classification", "tag": "token-classification"}
+PIPELINES = {
+    "classify": "text-classification",
+    "multilabel": "text-classification",
+    "regress": "text-classification",
+    "relate": "text-classification",
+    "match": "sentence-similarity",
+    "tag": "token-classification",
+}
 """The hub's name of a task."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 

@@ -64,6 +64,8 @@ def check_golden(recorded: Sequence[Golden], answers: Sequence[Answer], *, exact
 
 def _difference(record: Golden, found: Answer, tolerance: float, *, exact: bool) -> str | None:
     """What differs, as words, or None."""
+    if record.probability is None or found.probability is None:
+        return _other_number(record.answer, found.value, tolerance)
     # In lower precision two answers that are nearly as likely may change places; above one half there is only one.
     certain = exact or record.probability > (1 + tolerance) / 2
     if certain and plain(found.value) != record.answer:
@@ -76,6 +78,13 @@ def _difference(record: Golden, found: Answer, tolerance: float, *, exact: bool)
     if not _distance(*worst) <= tolerance:
         return f"the probability {worst[1]:.6f}, expected {worst[0]:.6f} within {tolerance:g}"
     return None
+
+
+def _other_number(expected: Any, actual: Any, tolerance: float) -> str | None:
+    """What differs, as words, or None; the tolerance is a share of numbers above 1."""
+    if _distance(float(expected), float(actual)) <= tolerance * max(1.0, abs(float(expected))):
+        return None
+    return f"the number {actual:.6g}, expected {expected:.6g} within {tolerance:g}"
 
 
 def _distance(one: float, other: float) -> float:

@@ -58,7 +58,7 @@ class Bundle:
             if example.expected is None:
                 raise BundleError(f"{example.row.where} has no label; only labelled rows can be evaluated")
         answers = self.answers(examples, batch_tokens=batch_tokens)
-        return self.task.score([found.value for found in answers], [example.expected for example in examples])
+        return self.task.measure(answers, [example.expected for example in examples], self.assembly.labels)
 
     def answers(self, examples: Sequence[Example], *, batch_tokens: int = BATCH_TOKENS) -> list[Answer]:
         """One Answer an example, in their order."""
@@ -68,7 +68,8 @@ class Bundle:
 
     def describe(self, example: Example, found: Answer) -> dict[str, Any]:
         """An answer as people read it and JSON holds it."""
-        return self.task.describe(example, found) | {"probability": found.probability}
+        described = self.task.describe(example, found)
+        return described if found.probability is None else described | {"probability": found.probability}
 
 
 def load_bundle(

@@ -37,7 +37,7 @@ _VECTORS = {
 def loader_of(manifest: Manifest, head: Head, layer: nn.Module) -> str:
     """The program's text. Raises Unsupported for a head that is more than one linear layer."""
     vectors = _VECTORS.get(getattr(head, "pooling", "none"))
-    if not isinstance(layer, nn.Linear) or vectors is None:
+    if not (head.plain and isinstance(layer, nn.Linear)) or vectors is None:
         raise Unsupported(
             f"head {head.name!r} is more than one linear layer, which a merged model cannot carry; "
             "serve its bundle as it is"

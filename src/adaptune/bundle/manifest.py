@@ -73,7 +73,8 @@ class Golden(Config):
     values: dict[str, JsonValue]
     """The row, under the task's names."""
     answer: JsonValue
-    probability: float
+    probability: float | None
+    """None where the answer is a number, which has none."""
     probabilities: tuple[float, ...]
 
 

@@ -25,7 +25,8 @@ class Encoded:
     items: NDArray[np.int32]
     """(N,) which item (word) of its row each of `tokens` is; every item stands in exactly one window of its row."""
     labels: NDArray[np.int64] | NDArray[np.float32] | None
-    """(N,) label index of each item, or (1,) of the whole sequence ((C,) for several labels); None where unlabelled."""
+    """(N,) label index of each item; or of the whole sequence (1,) a label index or a number, (1, C) 0 and 1 of
+    several labels. None where unlabelled."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,10 @@ class Head(Part, ABC):
     """Whether it needs the model's own output layer over words."""
     target: ClassVar[type[Target]] = OfSequence
     """The targets that it learns: one of a whole sequence, or one of every word."""
+    confident: ClassVar[bool] = True
+    """Whether larger outputs of its linear layer are more confident ones; a warm-started layer is then scaled down."""
+    plain: ClassVar[bool] = False
+    """Whether its layer is one linear layer over the vector that its field `pooling` names, or over every token."""
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
         """This head with every `auto` replaced by what model and labels call for; a bundle's manifest keeps it."""
@@ -60,8 +64,12 @@ class Head(Part, ABC):
         return None
 
     def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
-        """The last linear layer, (C, F): its optimum on `features` under softmax cross-entropy warm-starts the head."""
+        """The last linear layer, (C, F): its optimum on `features` under `convex_loss` warm-starts the head."""
         return None
+
+    def convex_loss(self, layer: torch.nn.Module, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """(N, C) outputs of `linear`, targets as in a Batch -> () their mean loss, convex in the outputs."""
+        return torch.nn.functional.cross_entropy(outputs, targets, weight=getattr(layer, "class_weights", None))
 
     def whole(self, layer: torch.nn.Module, trunk: torch.nn.Module, labels: Labels) -> Whole | None:
         """A trunk and this head's layer as one transformers model with its logits; None: no class has such a layer.

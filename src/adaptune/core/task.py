@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from collections.abc import Sequence as Several
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from adaptune.core.config import Part
@@ -24,6 +24,8 @@ class Column:
     required: bool = True
     label: bool = False
     """Whether it holds the answer; such a column may be missing where rows are only predicted."""
+    several: bool = False
+    """Whether several columns of a file may stand for it, mapped as `a, b, c`: its value is then what each holds."""
 
 
 class Task(Part, ABC):
@@ -32,7 +34,9 @@ class Task(Part, ABC):
     metric: ClassVar[str]
     """What early stopping and comparisons watch by default; larger is better."""
     metrics: ClassVar[tuple[str, ...]]
-    """Every metric that `score` gives."""
+    """Every metric that `score` gives; larger is better, 1 perfect."""
+    errors: ClassVar[tuple[str, ...]] = ()
+    """What `score` gives beside them: smaller is better, 0 perfect."""
     columns: ClassVar[tuple[Column, ...]]
     default_head: ClassVar[str]
     target: ClassVar[type[Target]] = OfSequence
@@ -48,7 +52,16 @@ class Task(Part, ABC):
 
     @abstractmethod
     def score(self, predicted: Several[Any], expected: Several[Any]) -> Scores:
-        """Every metric over answers' values; pure."""
+        """Every metric and error over answers' values; pure."""
+
+    def score_probabilities(self, answers: Several[Answer], expected: Several[Any], labels: Labels) -> dict[str, float]:
+        """What the answers' probabilities are worth, AUROC; nothing where the task measures no such thing."""
+        return {}
+
+    def measure(self, answers: Several[Answer], expected: Several[Any], labels: Labels) -> Scores:
+        """`score` and `score_probabilities` together."""
+        scores = self.score([answer.value for answer in answers], expected)
+        return replace(scores, values={**scores.values, **self.score_probabilities(answers, expected, labels)})
 
     @abstractmethod
     def counts(self, predicted: Several[Any], expected: Several[Any]) -> Array:

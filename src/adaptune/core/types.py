@@ -35,6 +35,8 @@ class Labels:
     names: tuple[str, ...]
     counts: tuple[int, ...] = field(default=(), compare=False)
     """How many training items carry each; empty where that is not known."""
+    moments: tuple[float, float] | None = field(default=None, compare=False)
+    """Where targets are numbers: their mean and standard deviation over the training rows."""
     _index: dict[str, int] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -57,9 +59,23 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class OfSequence:
-    """A target for the whole sequence: a label, several labels, or a number."""
+    """A target for the whole sequence: one label."""
 
-    value: str | float | tuple[str, ...]
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class OfLabels:
+    """A target for the whole sequence: any number of labels, perhaps none."""
+
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class OfNumber:
+    """A target for the whole sequence: a number."""
+
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +85,7 @@ class OfWords:
     values: tuple[str | None, ...]
 
 
-Target = OfSequence | OfWords
+Target = OfSequence | OfLabels | OfNumber | OfWords
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +115,14 @@ class Answer:
     """What a head says of one row."""
 
     value: Any
-    """A label (classify), one tag a word (tag)."""
-    probability: float
-    """Of the value: in [0, 1]; for several items the mean over them."""
+    """A label (classify), several (multilabel), a number (regress), one tag a word (tag)."""
+    probability: float | None
+    """Of the value: in [0, 1]; for the tags of words the mean over them, for several labels that of exactly these. None
+    where the answer is a number, which has none."""
     probabilities: tuple[float, ...] = ()
-    """classify: of every label, in the order of the labels. tag: of every word's tag."""
+    """classify, multilabel: of every label, in the order of the labels. tag: of every word's tag."""
+    of_each: tuple[float, ...] = ()
+    """Where the value is several labels: of each of them."""
 
 
 @dataclass(frozen=True, slots=True)

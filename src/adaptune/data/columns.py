@@ -37,12 +37,17 @@ def resolve(table: Table, columns: Sequence[Column], mapping: Mapping[str, str],
 
 
 def _mapped(name: str, column: Column, table: Table) -> str:
-    if name in table.columns:
+    if name in table.columns or (column.several and all(part in table.columns for part in several(name))):
         return name
     raise DataError(
         f"{table.source} has no column {name!r}, which data.columns gives for {column.name!r}"
         f"{nearest(name, table.columns)} (it has: {_listed(table.columns)}){table.hint}"
     )
+
+
+def several(name: str) -> list[str]:
+    """The columns of a file that together stand for one of the task's."""
+    return [part.strip() for part in name.split(",")]
 
 
 def _free(table: Table, chosen: Mapping[str, str]) -> list[str]:

@@ -18,7 +18,8 @@ class DataConfig(Config):
     """Where the rows are, and how they are read."""
 
     train: str = Field(min_length=1)
-    """The training rows: a file, or `hub:NAME` (`hub:NAME:CONFIG`, `hub:NAME@SPLIT`) for a data set of a hub."""
+    """The training rows: a file, a pattern of several (`fold*.json`), or `hub:NAME` (`hub:NAME:CONFIG`,
+    `hub:NAME@SPLIT`) for a data set of a hub."""
     valid: str | None = Field(default=None, min_length=1)
     """Rows that decide when training stops and which weights are kept; none: cut from the training rows."""
     test: str | None = Field(default=None, min_length=1)
@@ -60,10 +61,10 @@ class DataConfig(Config):
     @field_validator("columns", mode="before")
     @classmethod
     def _number_columns(cls, value: Any) -> Any:
-        """`{text: 3}` names the third column."""
+        """`{text: 3}` names the third column, `{labels: [a, b]}` several that stand for one."""
         if not isinstance(value, dict):
             return value
-        return {key: str(name) if _is_whole(name) else name for key, name in value.items()}
+        return {key: _column(name) for key, name in value.items()}
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -93,6 +94,13 @@ class DataConfig(Config):
                 f"valid_share and test_share are {cut:g} together, which leaves no rows to train on; lower them"
             )
         return self
+
+
+def _column(name: object) -> object:
+    """A column as the files name it."""
+    if isinstance(name, list) and all(isinstance(part, str) for part in name):
+        return ", ".join(name)
+    return str(name) if _is_whole(name) else name
 
 
 def _is_whole(value: object) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from adaptune.core.errors import DataError
 from adaptune.core.task import Task
-from adaptune.core.types import Example, OfSequence, OfWords, Row
+from adaptune.core.types import Example, OfLabels, OfSequence, OfWords, Row
 from adaptune.data.findings import SHOWN, Finding, Findings
 from adaptune.data.lengths import Lengths, lengths
 from adaptune.data.split import same_text
@@ -52,9 +52,10 @@ def _labels(example: Example) -> Iterator[tuple[bool, str]]:
     for sequence in example.sequences:
         if isinstance(sequence.target, OfWords):
             yield from ((True, value) for value in sequence.target.values if value is not None)
-        elif isinstance(sequence.target, OfSequence) and not isinstance(sequence.target.value, float):
-            value = sequence.target.value
-            yield from ((False, one) for one in ([value] if isinstance(value, str) else value))
+        elif isinstance(sequence.target, OfLabels):
+            yield from ((False, value) for value in sequence.target.values)
+        elif isinstance(sequence.target, OfSequence):
+            yield False, sequence.target.value
 
 
 def _counts(label: str, of_words: bool) -> bool:

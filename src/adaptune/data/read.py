@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from glob import glob, has_magic
+from hashlib import sha256
 from pathlib import Path
 
 from adaptune.core.errors import DataError
@@ -45,11 +47,13 @@ class Examples:
 def read(
     path: str | Path, config: DataConfig, columns: Sequence[Column], *, labelled: bool = True, part: str = "train"
 ) -> Read:
-    """The rows of a file under the task's names for its columns.
+    """The rows of a file, or of every file that a pattern such as `fold*.json` fits, under the task's names.
 
     Where not `labelled`, label columns are left out. `part` (train, valid, test) chooses the split of a hub's data set
     where its address names none. Raises DataError, MissingExtra.
     """
+    if files := files_of(str(path)):
+        return _read_together(files, config, columns, labelled=labelled, part=part)
     table, fingerprint = read_table(path, config, part=part)
     if not table.records:
         _settle(table.rejected, 0, table.source, config)
@@ -59,6 +63,27 @@ def read(
     table.rejected.sort(key=lambda rejected: rejected.number)
     _settle(table.rejected, len(rows), table.source, config)
     return Read(rows, table.rejected, table.notices, names, fingerprint)
+
+
+def files_of(pattern: str) -> list[str]:
+    """The files that a pattern fits, in order; none where it is no pattern, or the name of a file."""
+    if pattern.startswith("hub:") or Path(pattern).exists() or not has_magic(pattern):
+        return []
+    return sorted(glob(pattern))  # noqa: PTH207  # Path.glob takes no absolute pattern
+
+
+def _read_together(
+    files: Sequence[str], config: DataConfig, columns: Sequence[Column], *, labelled: bool, part: str
+) -> Read:
+    """The rows of several files as those of one."""
+    found = [read(file, config, columns, labelled=labelled, part=part) for file in files]
+    return Read(
+        rows=[row for one in found for row in one.rows],
+        rejected=[row for one in found for row in one.rejected],
+        notices=[text for one in found for text in one.notices],
+        columns=found[0].columns,
+        fingerprint=sha256("".join(one.fingerprint for one in found).encode()).hexdigest(),
+    )
 
 
 def examples_of(rows: Sequence[Row], task: Task, config: DataConfig) -> Examples:

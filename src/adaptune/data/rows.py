@@ -9,6 +9,7 @@ from typing import Any
 from adaptune.core.bio import MalformedTags, scheme_of, to_bio
 from adaptune.core.task import Column
 from adaptune.core.types import Row
+from adaptune.data.columns import several
 from adaptune.data.config import DataConfig
 from adaptune.data.table import Rejected, Table, shown
 
@@ -30,13 +31,14 @@ def rows_of(table: Table, columns: Sequence[Column], names: Mapping[str, str], c
 def _rows(table: Table, columns: Sequence[Column], names: Mapping[str, str]) -> list[Row]:
     """Records under the task's names; a record that lacks a column it must have is set aside."""
     optional = {column.name for column in columns if not column.required}
+    together = {column.name for column in columns if column.several and names.get(column.name) not in table.columns}
     rows = []
     for number, values in table.records:
         try:
             own = {
-                name: values[there]
+                name: _together(values, there) if name in together else values[there]
                 for name, there in names.items()
-                if name not in optional or values.get(there) is not None
+                if name not in optional or name in together or values.get(there) is not None
             }
         except KeyError as error:
             has = ", ".join(map(repr, values)) or "none"
@@ -44,6 +46,11 @@ def _rows(table: Table, columns: Sequence[Column], names: Mapping[str, str]) -> 
             continue
         rows.append(Row(table.source, number, own))
     return rows
+
+
+def _together(values: Mapping[str, Any], there: str) -> dict[str, Any]:
+    """What a record has in each of the columns that stand for one."""
+    return {name: values[name] for name in several(there)}
 
 
 def _with_label_names(rows: list[Row], table: Table, columns: Sequence[str], labels: Mapping[str, str]) -> list[Row]:

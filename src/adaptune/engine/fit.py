@@ -110,7 +110,8 @@ class Fit:
 
     def _humble(self) -> None:
         """Take confidence from a warm-started head once its state counts as the first checkpoint."""
-        linear = self.assembly.head.linear(self.assembly.layer) if self.config.warm_start else None
+        head = self.assembly.head
+        linear = head.linear(self.assembly.layer) if self.config.warm_start and head.confident else None
         if linear is not None:
             with torch.no_grad():
                 linear.weight.mul_(self.config.head_scale)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,9 +22,10 @@ def warm_start(
 ) -> float | None:
     """Fit the head's last linear layer to its optimum on the features of the model as it stands, in place.
 
-    Multinomial logistic regression by L-BFGS on features of unit variance. The L2 strength is the one with the best
-    `evaluate()`, the metric of the assembly on validation rows; weaker ones are not tried once that and the loss on
-    those rows have both become worse. Returns the best metric, or None for a head without such a fit.
+    L-BFGS on the head's convex loss of features of unit variance (under cross-entropy, logistic regression). The L2
+    strength is the one with the best `evaluate()`, the metric of the assembly on validation rows; weaker ones are not
+    tried once that and the loss on those rows have both become worse. Returns the best metric, or None for a head
+    without such a fit.
     """
     linear = assembly.head.linear(assembly.layer)
     if linear is None:
@@ -32,13 +34,13 @@ def warm_start(
     valid_features, valid_labels = collect(assembly, valid)
     mean, deviation = features.mean(dim=0), features.std(dim=0)
     deviation[deviation <= 1e-5 * features.abs().amax(dim=0)] = math.inf  # a constant feature: what varies is rounding
-    weights = getattr(assembly.layer, "class_weights", None)
+    loss_of = partial(assembly.head.convex_loss, assembly.layer)
     best, lowest, state = -math.inf, math.inf, assembly.layer.state_dict()
-    for weight, bias in fit((features - mean) / deviation, labels, linear.out_features, class_weights=weights):
+    for weight, bias in fit((features - mean) / deviation, labels, linear.out_features, loss_of=loss_of):
         with torch.no_grad():
             linear.weight.copy_(weight / deviation)
             linear.bias.copy_(bias - linear.weight @ mean)
-            loss = float(nn.functional.cross_entropy(linear(valid_features), valid_labels))
+            loss = float(loss_of(linear(valid_features), valid_labels))
         metric = evaluate()
         if metric <= best and loss > lowest:
             break
@@ -51,7 +53,7 @@ def warm_start(
 
 @torch.inference_mode()
 def collect(assembly: Assembly, batches: Iterable[Batch]) -> tuple[Tensor, Tensor]:
-    """(N, F) features and (N,) labels of every labelled item."""
+    """(N, F) features and the targets of every labelled item, as in a Batch."""
     assembly.eval()
     features, labels = [], []
     device = next(assembly.parameters()).device
@@ -70,10 +72,10 @@ def fit(
     classes: int,
     *,
     strengths: Sequence[float] = STRENGTHS,
-    class_weights: Tensor | None = None,
+    loss_of: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
     iterations: int = 60,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(N, F), (N,) -> for each strength the weight (C, F) and bias (C,) of smallest mean loss + strength |W|^2 / 2."""
+    """(N, F), N targets -> for each strength the weight (C, F) and bias (C,) of least loss + strength |W|^2 / 2."""
     features, labels = features.clone(), labels.clone()  # out of inference mode
     weight = torch.zeros(classes, features.shape[1], device=features.device, requires_grad=True)
     bias = torch.zeros(classes, device=features.device, requires_grad=True)
@@ -84,8 +86,7 @@ def fit(
 
         def loss(strength: float = strength, solver: Any = solver) -> Tensor:
             solver.zero_grad()
-            logits = torch.nn.functional.linear(features, weight, bias)
-            value = nn.functional.cross_entropy(logits, labels, weight=class_weights)
+            value = loss_of(nn.functional.linear(features, weight, bias), labels)
             value = value + 0.5 * strength * weight.square().sum()
             torch.autograd.backward(value)
             return value

@@ -17,6 +17,8 @@ from adaptune.core.types import Answer, Labels
 class ClassifyHead(Head):
     """One label a sequence: a linear layer with softmax over a pooled vector."""
 
+    plain = True
+
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     """How tokens become one vector: their mean, the first, or the last real one; auto follows the model."""
     dropout: float = Field(default=0.0, ge=0, lt=1)

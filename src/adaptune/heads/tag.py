@@ -22,6 +22,7 @@ class TagHead(Head):
     """One BIO tag a word, read at its first token; the best legal sequence of tags is the answer."""
 
     target = OfWords
+    plain = True
 
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the word's vector, in training."""

@@ -16,6 +16,7 @@ from adaptune.core.head import Head
 from adaptune.core.method import Method
 from adaptune.core.task import Task
 from adaptune.data.config import DataConfig
+from adaptune.data.read import files_of
 from adaptune.engine.config import TrainConfig
 from adaptune.evaluate.config import EvaluateConfig
 from adaptune.heads import HEADS
@@ -223,7 +224,7 @@ def _check_columns(source: Source, task: Task) -> None:
 def _check_files(source: Source) -> None:
     for part, key in (("data", "train"), ("data", "valid"), ("data", "test"), ("method", "start")):
         name = _text(source, part, key)
-        if name is None or name.startswith("hub:") or "${" in name or Path(name).exists():
+        if name is None or name.startswith("hub:") or "${" in name or Path(name).exists() or files_of(name):
             continue  # an environment variable that is not set has been reported
         neighbour = Path(source.name).parent / name
         if neighbour.exists():

@@ -15,6 +15,7 @@ from adaptune.core.types import Row
 from adaptune.data.config import DataConfig
 from adaptune.data.read import examples_of, read
 from adaptune.tasks.classify import Classify
+from adaptune.tasks.multilabel import Multilabel
 from adaptune.tasks.tag import Tag
 
 
@@ -359,3 +360,36 @@ def test_reading_imports_no_torch(file):
         "assert not {'torch', 'transformers', 'pyarrow', 'datasets'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_pattern_names_the_rows_of_every_file_that_fits(file):
+    file("fold2.csv", "text,label\nc,x\n")
+    file("fold1.csv", "text,label\na,x\nb,y\n")
+    file("fold10.txt", "not one of them")
+    found = classify("fold*.csv")
+    assert [(row.where, row.values["text"]) for row in found.rows] == [
+        ("fold1.csv, row 2", "a"),
+        ("fold1.csv, row 3", "b"),
+        ("fold2.csv, row 2", "c"),
+    ]
+    file("fold2.csv", "text,label\nd,x\n")
+    assert classify("fold*.csv").fingerprint != found.fingerprint
+
+
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(file):
+    file("fold[1].csv", "text,label\na,x\n")
+    assert [row.where for row in classify("fold[1].csv").rows] == ["fold[1].csv, row 2"]
+
+
+def test_several_columns_of_0_and_1_stand_for_one_column_of_labels(file):
+    path = file("train.csv", "text,rude,sad\na,1,0\nb,0,0\n")
+    config = DataConfig(train=path, columns={"labels": ["rude", "sad"]})
+    found = read(path, config, Multilabel.columns)
+    assert [row.values["labels"] for row in found.rows] == [{"rude": "1", "sad": "0"}, {"rude": "0", "sad": "0"}]
+    assert [example.expected for example in examples_of(found.rows, Multilabel(), config).examples] == [("rude",), ()]
+
+
+def test_several_columns_of_which_one_is_missing_are_refused(file):
+    path = file("train.csv", "text,rude\na,1\n")
+    with pytest.raises(DataError, match=r"train.csv has no column 'rude, sad', which data.columns gives for 'labels'"):
+        read(path, DataConfig(train=path, columns={"labels": "rude, sad"}), Multilabel.columns)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,7 +26,8 @@ def _data(rows: int = 120, size: int = 5, classes: int = 3) -> tuple[torch.Tenso
 def test_the_fit_is_that_of_scikit_learn_at_the_same_l2(strength: float, weighted: bool) -> None:
     features, labels = _data()
     weights = torch.tensor([1.0, 3.0, 0.5]) if weighted else None
-    [(weight, bias)] = fit(features, labels, 3, strengths=[strength], class_weights=weights, iterations=200)
+    loss_of = partial(torch.nn.functional.cross_entropy, weight=weights)
+    [(weight, bias)] = fit(features, labels, 3, strengths=[strength], loss_of=loss_of, iterations=200)
     # scikit-learn minimises C * sum of losses + |W|^2 / 2.
     total = float(len(labels) if weights is None else weights[labels].sum())
     by_class = None if weights is None else dict(enumerate(weights.tolist()))

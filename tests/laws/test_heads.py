@@ -28,8 +28,9 @@ PAIRS = [
 ]
 
 
-@pytest.fixture(params=HEADS.names())
-def head(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=[name for name in HEADS.names() if HEADS.get(name).confident])
+def of_labels(request: pytest.FixtureRequest) -> str:
+    """A head that chooses between labels."""
     name: str = request.param
     return name
 
@@ -53,8 +54,8 @@ def _label_of(value: object) -> str:
     return first if set(others) <= {first} else others[-1]
 
 
-def test_decoding_a_perfect_logit_gives_the_label(assemble: Assemble, head: str, encoded_for: Rows) -> None:
-    assembly = assemble("bert", FROZEN, head).eval()
+def test_decoding_a_perfect_logit_gives_the_label(assemble: Assemble, of_labels: str, encoded_for: Rows) -> None:
+    assembly = assemble("bert", FROZEN, of_labels).eval()
     linear = assembly.head.linear(assembly.layer)
     assert linear is not None
     for index, label in enumerate(assembly.labels.names):
@@ -71,7 +72,10 @@ def test_padding_and_batch_mates_do_not_change_an_answer(assembly: Assembly, enc
     assert len({len(sequence.ids) for sequence in encoded}) > 3
     for sequence in encoded:
         alone = _answers(assembly, [sequence])[sequence.row]
-        assert alone.value == together[sequence.row].value
+        if isinstance(alone.value, float):
+            assert alone.value == pytest.approx(together[sequence.row].value, abs=1e-5)
+        else:
+            assert alone.value == together[sequence.row].value
         assert alone.probabilities == pytest.approx(together[sequence.row].probabilities, abs=1e-5)
 
 
@@ -89,6 +93,9 @@ def test_a_loss_is_the_sum_of_its_rows_losses(assembly: Assembly, encoded_for: R
 
 def test_a_probability_belongs_to_the_answer(assembly: Assembly, encoded_for: Rows) -> None:
     for answer in _answers(assembly, encoded_for(assembly, rows=6)).values():
+        if answer.probability is None:
+            assert isinstance(answer.value, float)
+            continue
         assert 0.0 < answer.probability <= 1.0
         if answer.of_each or answer.value == ():
             assert len(answer.of_each) == len(answer.value)
@@ -106,8 +113,8 @@ def test_an_unlabelled_batch_decodes_like_a_labelled_one(assembly: Assembly, bat
     assert assembly.answers(unlabelled) == assembly.answers(batch)
 
 
-def test_old_labels_keep_their_answers_when_new_ones_come(assemble: Assemble, head: str) -> None:
-    old = assemble("bert", FROZEN, head)
+def test_old_labels_keep_their_answers_when_new_ones_come(assemble: Assemble, of_labels: str) -> None:
+    old = assemble("bert", FROZEN, of_labels)
     labels = old.labels.extended(Labels(("B-new", "I-new")))
     layer = old.head.build(old.backbone, labels)
     fresh = {name: tensor.clone() for name, tensor in layer.state_dict().items()}

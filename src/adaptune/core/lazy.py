@@ -35,6 +35,7 @@ else:
 # Libraries without type hints of their own.
 datasets: Any = _Lazy("datasets")
 pyarrow_parquet: Any = _Lazy("pyarrow.parquet")
+scipy_stats: Any = _Lazy("scipy.stats")
 seqeval: Any = _Lazy("seqeval.metrics.sequence_labeling")
 sklearn_exceptions: Any = _Lazy("sklearn.exceptions")
 sklearn_metrics: Any = _Lazy("sklearn.metrics")

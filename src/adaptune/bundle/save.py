@@ -72,9 +72,7 @@ def save_bundle(
             weights=write_tensors(assembly.state(), new / WEIGHTS),
         )
         write_manifest(manifest, new)
-        if assembly.method.peft_format:
-            write_peft(assembly, new)
-        text = card(manifest, config, metric=task.metric, peft=assembly.method.peft_format)
+        text = card(manifest, config, metric=task.metric, peft=write_peft(assembly, new))
         (new / CARD).write_text(text, encoding="utf-8")
     return manifest
 

@@ -59,7 +59,7 @@ class Method(Part, ABC):
     reads_layers: ClassVar[bool] = False
     """Whether it reads hidden states of every layer (side networks)."""
     peft_format: ClassVar[bool] = False
-    """Whether its bundles are also a folder that peft loads."""
+    """Whether its bundles are also a folder that peft loads, on models that peft can change so."""
 
     start: str | None = Field(default=None)
     """A bundle of the same base and method to continue from."""
@@ -125,9 +125,12 @@ class Method(Part, ABC):
         """The lowest layer that must run anew in every epoch; its input may be cached. None: nothing may be cached."""
         return None
 
-    def peft_files(self, trunk: torch.nn.Module) -> PeftFiles:
-        """What was learned as an adapter that peft loads onto the untouched base, where `peft_format` says so."""
-        raise Unsupported(f"method {self.name!r} has no peft format")
+    def peft_files(self, trunk: torch.nn.Module) -> PeftFiles | None:
+        """What was learned as an adapter that peft loads onto the untouched base and that gives the same hidden states.
+
+        None where peft cannot: for every model where `peft_format` is not set, for some where it is.
+        """
+        return None
 
 
 def learning(parameters: Iterable[torch.nn.Parameter]) -> int:

@@ -33,7 +33,8 @@ def warm_start(
     features, labels = collect(assembly, train)
     valid_features, valid_labels = collect(assembly, valid)
     mean, deviation = features.mean(dim=0), features.std(dim=0)
-    deviation[deviation <= 1e-5 * features.abs().amax(dim=0)] = math.inf  # a constant feature: what varies is rounding
+    # Of a constant feature what varies is rounding; weights on a dead one (some models have them) would be huge.
+    deviation[deviation <= 1e-5 * torch.maximum(features.abs().amax(dim=0), deviation.max())] = math.inf
     loss_of = partial(assembly.head.convex_loss, assembly.layer)
     best, lowest, state = -math.inf, math.inf, assembly.layer.state_dict()
     for weight, bias in fit((features - mean) / deviation, labels, linear.out_features, loss_of=loss_of):

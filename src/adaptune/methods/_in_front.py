@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from adaptune.core.errors import Unsupported
-from adaptune.core.lazy import torch
+from adaptune.core.lazy import peft, torch
+from adaptune.core.method import PeftFiles
 from adaptune.methods._folded import go_on_from, prepare_fold, unfolded
 
 NAME = "prompt"
@@ -47,6 +48,23 @@ def replace_prompt(trunk: torch.nn.Module, prompt: torch.Tensor) -> None:
     """Let the prompt that a network gives be this one. Raises ValueError for a shape that differs."""
     with torch.no_grad():  # as in every later pass without gradients: an LSTM has other kernels with them
         go_on_from(trunk, NAME, prompt, _computed(trunk))
+
+
+def peft_prompt(trunk: Any) -> PeftFiles | None:
+    """The prompt as one of peft's prompt tuning; None for two stacks, each of which peft prompts."""
+    if trunk.config.is_encoder_decoder:
+        return None
+    prompt = prompt_of(trunk).detach()
+    config = peft.PromptTuningConfig(
+        task_type="FEATURE_EXTRACTION",
+        num_virtual_tokens=len(prompt),
+        token_dim=prompt.shape[1],
+        num_transformer_submodules=1,
+        num_layers=trunk.config.num_hidden_layers,
+        num_attention_heads=trunk.config.num_attention_heads,
+        inference_mode=True,
+    )
+    return PeftFiles(config, {"prompt_embeddings": prompt})
 
 
 def _lengthen(trunk: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:

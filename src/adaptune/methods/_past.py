@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from adaptune.core.errors import Unsupported
-from adaptune.core.lazy import torch, transformers
+from adaptune.core.lazy import peft, torch, transformers
+from adaptune.core.method import PeftFiles
 from adaptune.methods._folded import go_on_from, prepare_fold, unfolded
 
 NAME = "prefix"
@@ -61,6 +62,41 @@ def pairs_of(attention: Any) -> torch.Tensor | None:
     if SHARED not in attention.__dict__:
         return None
     return unfolded(attention, NAME, _computed(attention))
+
+
+def peft_prefix(trunk: Any, pairs: list[torch.Tensor]) -> PeftFiles | None:
+    """The (2, P, K) of every layer, in their order, as one of peft's prefix tuning.
+
+    peft hands a prefix over as past keys, which decoders alone take, and which moves the text on by P positions. Where
+    positions are rotations (Su et al. 2021, equation 16) only their differences count, so that the keys are moved on as
+    well; models with positions of another kind read the text differently with peft, so that None is given.
+    """
+    rotary = getattr(trunk, "rotary_emb", None)
+    settled = getattr(trunk.config, "rope_parameters", None) or {}
+    if rotary is None or trunk.config.is_encoder_decoder or settled.get("rope_type") != "default":
+        return None
+    heads, length = trunk.config.num_key_value_heads, pairs[0].shape[1]
+    size = pairs[0].shape[2] // heads
+    cos, sin = rotary(pairs[0], torch.full((1, 1), length, device=pairs[0].device))
+    if cos.shape[-1] != size:  # rotates a part of each head
+        return None
+    layers = []
+    for keys, values in pairs:
+        by_head = keys.reshape(length, heads, size)
+        first, second = by_head.chunk(2, dim=-1)
+        moved = by_head * cos[0] + torch.cat([-second, first], dim=-1) * sin[0]
+        layers += [moved.reshape(length, -1), values]
+    config = peft.PrefixTuningConfig(
+        task_type="FEATURE_EXTRACTION",
+        num_virtual_tokens=length,
+        token_dim=heads * size,
+        num_transformer_submodules=1,
+        num_layers=len(pairs),
+        num_attention_heads=heads,
+        encoder_hidden_size=heads * size,
+        inference_mode=True,
+    )
+    return PeftFiles(config, {"prompt_embeddings": torch.cat(layers, dim=1)})
 
 
 def _computed(attention: Any) -> torch.Tensor:

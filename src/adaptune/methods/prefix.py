@@ -9,7 +9,7 @@ from pydantic import Field
 from adaptune.core.backbone import Roles, Stack
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
-from adaptune.core.method import Method, State
+from adaptune.core.method import Method, PeftFiles, State
 from adaptune.methods import _past
 from adaptune.methods._folded import memory_of, recall_into
 
@@ -27,6 +27,7 @@ class Prefix(Method):
     paper: ClassVar[str] = "Li and Liang (2021), Prefix-tuning: optimizing continuous prompts for generation, ACL"
     learning_rate: ClassVar[float] = 1e-2
     identity: ClassVar[bool] = False
+    peft_format: ClassVar[bool] = True
 
     length: int = Field(default=20, ge=1)
     """How many keys and values stand in front in every layer."""
@@ -76,6 +77,9 @@ class Prefix(Method):
     def recall(self, trunk: torch.nn.Module, memory: State) -> None:
         if self.reparameterised:
             recall_into(trunk, _past.NAME, memory)
+
+    def peft_files(self, trunk: Any) -> PeftFiles | None:
+        return _past.peft_prefix(trunk, list(self.state(trunk).values()))
 
     def _shared(self, trunk: Any) -> torch.nn.Module:
         """P' and the part of the MLP that all layers share."""

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import torch
-from adaptune.core.method import Method
-from adaptune.methods._in_front import NAME, put_in_front, words
+from adaptune.core.method import Method, PeftFiles
+from adaptune.methods._in_front import NAME, peft_prompt, put_in_front, words
 
 
 class Prompt(Method):
@@ -24,6 +24,7 @@ class Prompt(Method):
     learning_rate: ClassVar[float] = 1e-2
     identity: ClassVar[bool] = False
     adds_positions: ClassVar[bool] = True
+    peft_format: ClassVar[bool] = True
 
     length: int = Field(default=20, ge=1)
     """How many embeddings stand in front; so many tokens fewer of a text fit."""
@@ -41,3 +42,6 @@ class Prompt(Method):
         trunk.register_parameter(NAME, torch.nn.Parameter(first))
         put_in_front(trunk, two_stacks=len(roles.stacks) == 2)
         return trunk
+
+    def peft_files(self, trunk: torch.nn.Module) -> PeftFiles | None:
+        return peft_prompt(trunk)

@@ -8,9 +8,9 @@ from pydantic import Field
 
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import torch
-from adaptune.core.method import Method, State
+from adaptune.core.method import Method, PeftFiles, State
 from adaptune.methods._folded import memory_of, recall_into
-from adaptune.methods._in_front import NAME, compute_prompt, prompt_of, put_in_front, replace_prompt, words
+from adaptune.methods._in_front import NAME, compute_prompt, peft_prompt, prompt_of, put_in_front, replace_prompt, words
 
 
 class Ptuning(Method):
@@ -24,6 +24,7 @@ class Ptuning(Method):
     learning_rate: ClassVar[float] = 1e-3
     identity: ClassVar[bool] = False
     adds_positions: ClassVar[bool] = True
+    peft_format: ClassVar[bool] = True
 
     length: int = Field(default=20, ge=1)
     """How many embeddings stand in front; so many tokens fewer of a text fit."""
@@ -60,3 +61,6 @@ class Ptuning(Method):
 
     def recall(self, trunk: torch.nn.Module, memory: State) -> None:
         recall_into(trunk, NAME, memory)
+
+    def peft_files(self, trunk: torch.nn.Module) -> PeftFiles | None:
+        return peft_prompt(trunk)

@@ -84,6 +84,15 @@ def test_a_feature_without_variance_does_not_blow_up(toy: Toys, toy_batches: Toy
     assert math.isfinite(float(assembly.layer.bias.detach().sum()))
 
 
+def test_a_feature_that_is_next_to_nothing_gets_no_huge_weight(toy: Toys, toy_batches: Toys) -> None:
+    assembly, batches = toy(), toy_batches(30)
+    with torch.no_grad():
+        assembly.trunk.weight[2], assembly.trunk.bias[2] = 1e-32 * assembly.trunk.weight[2], 1e-32
+    warm_start(assembly, batches(0), batches(0), evaluate=lambda: 0.0)
+    assert not assembly.layer.weight[:, 2].any()
+    assert assembly.layer.weight.any()
+
+
 def test_a_head_without_a_linear_optimum_is_left_alone(
     toy: Toys, toy_batches: Toys, monkeypatch: pytest.MonkeyPatch
 ) -> None:

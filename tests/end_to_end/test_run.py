@@ -73,6 +73,12 @@ def test_a_run_without_test_rows_reports_what_there_is(recipe: Path, tmp_path: P
     assert 0 <= report["valid"]["accuracy"] <= 1
 
 
+def test_method_none_ends_with_the_warm_started_head_and_takes_no_step(recipe: Path) -> None:
+    run = adaptune.train(recipe, "method=none", "train.epochs=0", "train.warm_start=true")
+    assert run.report["training"]["steps"] == 0
+    assert (run.bundle / "weights.safetensors").is_file()
+
+
 def test_a_finished_run_is_not_overwritten_unasked(recipe: Path) -> None:
     adaptune.train(recipe, "train.max_steps=1")
     with pytest.raises(AdaptuneError, match="holds a finished run"):

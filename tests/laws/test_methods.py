@@ -125,6 +125,13 @@ def _bottlenecks(s: Sizes, count: int, width: int) -> int:
     return count * (2 * width * s.D + s.D + width)
 
 
+def _ladder(s: Sizes, width: int, expansion: int) -> int:
+    """L + 1 projections down; a gate, a norm and two matrices with biases for each layer; a norm and one matrix up."""
+    inside = expansion * width
+    block = 1 + 2 * width + (width + 1) * inside + (inside + 1) * width
+    return (s.L + 1) * (s.D + 1) * width + s.L * block + 2 * width + (width + 1) * s.D
+
+
 def _lstm(size: int, width: int) -> int:
     """Four gates of a layer that reads in both directions, each with two biases."""
     return 2 * 4 * width * (size + width + 2)
@@ -171,6 +178,10 @@ CASES: dict[str, list[Case]] = {
     "full": [Case(lambda s: s.all())],
     "head_only": [Case(lambda s: 0)],
     "ia3": [Case(_scaled)],
+    "ladder": [
+        Case(lambda s: _ladder(s, s.D // 8, 2)),
+        Case(lambda s: _ladder(s, s.D // 4, 3), {"reduction_factor": 4, "expansion": 3}),
+    ],
     "loha": [Case(_not_gpt2(lambda s: 2 * _low_rank(s.attention(), 8)))],
     "lokr": [
         Case(_not_gpt2(lambda s: _kronecker(s.attention(), 2)), {"rank": 2}),
@@ -181,6 +192,7 @@ CASES: dict[str, list[Case]] = {
         Case(lambda s: _low_rank(s.mlp(), 3), {"targets": "mlp", "rank": 3}),
         Case(lambda s: _low_rank(s.attention() + s.mlp(), 2), {"targets": "all", "rank": 2}),
     ],
+    "none": [Case(lambda s: 0)],
     "norms": [Case(lambda s: s.norms() * s.D * (2 if s.biased else 1))],
     "prefix": [
         Case(lambda s: s.L * s.stacks * 5 * 2 * s.K, {"length": 5}),
@@ -198,6 +210,7 @@ CASES: dict[str, list[Case]] = {
     "vera": [Case(lambda s: sum(256 + out for _, out in s.attention()))],
 }
 NAMES = METHODS.names()
+STEPPING = [name for name in NAMES if METHODS.get(name).steps]
 
 
 def _section(name: str) -> dict[str, Any]:
@@ -225,17 +238,22 @@ def _fits(name: str, family: str) -> bool:
     return name not in CASES or CASES[name][0].formula(sizes) is not None
 
 
-def _each(*families: str, heads: tuple[str, ...] = (), quick: set[tuple[str, str]] = QUICK) -> pytest.MarkDecorator:
+def _each(
+    *families: str,
+    heads: tuple[str, ...] = (),
+    quick: set[tuple[str, str]] = QUICK,
+    names: list[str] = NAMES,
+) -> pytest.MarkDecorator:
     """Every method with every family that it takes, and with every head if there are any."""
     if not heads:
         return pytest.mark.parametrize(
-            ("name", "family"), [(name, family) for name in NAMES for family in families if _fits(name, family)]
+            ("name", "family"), [(name, family) for name in names for family in families if _fits(name, family)]
         )
     return pytest.mark.parametrize(
         ("name", "family", "head"),
         [
             pytest.param(name, family, head, marks=() if (family, head) in quick else pytest.mark.slow)
-            for name in NAMES
+            for name in names
             for family in families
             for head in heads
             if _fits(name, family)
@@ -313,7 +331,7 @@ def test_starts_as_identity_where_declared(
     assert same == assembly.method.identity
 
 
-@_each(*FAMILIES, heads=("classify", "tag"))
+@_each(*FAMILIES, heads=("classify", "tag"), names=STEPPING)
 def test_training_moves_what_is_declared_and_nothing_else(
     make: Assemble,
     encoded_for: Callable[..., list[Encoded]],
@@ -386,7 +404,7 @@ def test_a_fresh_process_gives_the_same_answers(
             assert found[method][row].probabilities == pytest.approx(answer.probabilities, abs=1e-6), method
 
 
-@_each("bert", "gpt2", "t5")
+@_each("bert", "gpt2", "t5", names=STEPPING)
 def test_two_adapters_on_one_trunk_do_not_touch_each_other(
     make: Assemble,
     assemble: Assemble,
@@ -476,7 +494,7 @@ def _is_random(key: str, tensor: Tensor, assembly: Assembly) -> bool:
     return not from_base and tensor.unique().numel() > 1
 
 
-@_each("bert", "t5", heads=("classify",), quick={("bert", "classify")})
+@_each("bert", "t5", heads=("classify",), quick={("bert", "classify")}, names=STEPPING)
 def test_learns_a_planted_rule_of_texts(
     make: Assemble,
     encoded_for: Callable[..., list[Encoded]],
@@ -488,7 +506,7 @@ def test_learns_a_planted_rule_of_texts(
     assert _share_right(make(family, head), encoded_for, train_on, batch_for) >= 0.75
 
 
-@_each("llama", "bart", heads=("tag",), quick={("llama", "tag")})
+@_each("llama", "bart", heads=("tag",), quick={("llama", "tag")}, names=STEPPING)
 def test_learns_a_planted_rule_of_words(
     make: Assemble,
     encoded_for: Callable[..., list[Encoded]],

@@ -58,6 +58,8 @@ class Method(Part, ABC):
     """Whether it adds positions to every sequence."""
     reads_layers: ClassVar[bool] = False
     """Whether it reads hidden states of every layer (side networks)."""
+    steps: ClassVar[bool] = True
+    """Whether anything, the head included, learns by steps of an optimizer; where not, train.epochs must be 0."""
     peft_format: ClassVar[bool] = False
     """Whether its bundles are also a folder that peft loads, on models that peft can change so."""
 

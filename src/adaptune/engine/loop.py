@@ -267,6 +267,11 @@ def usual_rate(assembly: Assembly) -> float:
 
 def parameter_groups(assembly: Assembly, config: TrainConfig) -> list[dict[str, Any]]:
     """The method's groups and the head's. Raises Unsupported where nothing would learn, or not in fp32."""
+    if config.epochs and not assembly.method.steps:
+        raise Unsupported(
+            f"train.epochs is {config.epochs:g}, and method {assembly.method.name!r} takes no step; set "
+            "train.epochs=0, or method=head_only to train the head alone"
+        )
     rate = config.learning_rate or usual_rate(assembly)
     head_rate = config.head_learning_rate or rate
     head = [p for p in assembly.layer.parameters() if p.requires_grad]

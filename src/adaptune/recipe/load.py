@@ -133,6 +133,7 @@ def _build(source: Source, out: Path) -> Recipe | None:
     if task is not None and head is not None:
         _check_head(source, head, task)
     sections = {key: _settings(source, key, kind) for key, kind in SECTIONS.items()}
+    _check_steps(source, method, sections["train"])
     given = {key: source.sections[key] for key in RunSettings.model_fields if key in source.sections}
     run = _built(source, "", RunSettings, given)
     if task is not None:
@@ -200,6 +201,16 @@ def _check_head(source: Source, head: Head, task: Task) -> None:
         return
     fitting = ", ".join(name for name in HEADS.names() if HEADS.get(name).target is task.target)
     source.report("head", f"head: {head.name!r} does not learn what task {task.name!r} asks; heads that do: {fitting}")
+
+
+def _check_steps(source: Source, method: Method | None, train: Config | None) -> None:
+    if method is None or method.steps or not isinstance(train, TrainConfig) or train.epochs == 0:
+        return
+    source.report(
+        "train.epochs",
+        f"train.epochs is {train.epochs:g}, and method {method.name!r} takes no step; set train.epochs=0, or "
+        "method=head_only to train the head alone",
+    )
 
 
 def _check_metric(source: Source, task: Task) -> None:

@@ -1,4 +1,4 @@
-"""full, top_layers, bitfit, head_only: methods that train copies of base weights, or none."""
+"""full, top_layers, bitfit, head_only, none: methods that train copies of base weights, or none."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from adaptune.core.errors import Unsupported
-from adaptune.core.method import learning
+from adaptune.core.method import Member, Rows, learning
 from adaptune.models.families import FAMILIES
+from adaptune.models.share import share
 
 Make = Callable[..., Any]
 
@@ -92,12 +93,31 @@ def test_bitfit_trains_every_bias_and_nothing_else(tiny: Make, make: Make) -> No
     assert _learns(trunk) == {path for path, _ in trunk.named_parameters() if path.endswith("bias")}
 
 
+def test_bitfit_mixes_with_bitfit_alone(tiny: Make, make: Make) -> None:
+    with pytest.raises(Unsupported, match="'full' does not mix with bundles of method 'bitfit'"):
+        make("bitfit").mixed(share(tiny("bert").base), [Member(make("full"), {})], Rows())
+
+
+def test_a_bias_that_cannot_differ_by_row_is_named(make: Make) -> None:
+    trunk, method = torch.nn.Sequential(torch.nn.Conv1d(2, 2, 1)), make("bitfit")
+    with pytest.raises(Unsupported, match="'0' is a Conv1d, whose bias cannot differ by row; serve them in groups"):
+        method.mixed(trunk, [Member(method, {"0.bias": torch.ones(2)})], Rows())
+
+
 def test_head_only_leaves_the_trunk_as_it_is(tiny: Make, make: Make) -> None:
     model, method = tiny("bert"), make("head_only")
     trunk = model.changed(method)
     assert _learns(trunk) == set()
     assert method.state(trunk) == {}
     assert method.first_layer(trunk, model.roles) == 2
+
+
+def test_none_leaves_the_trunk_as_it_is(tiny: Make, make: Make) -> None:
+    model, method = tiny("bert"), make("none")
+    trunk = model.changed(method)
+    assert _learns(trunk) == set()
+    assert method.state(trunk) == {}
+    assert torch.equal(model.hidden(trunk), model.hidden(model.base))
 
 
 @pytest.mark.parametrize("name", ["full", "top_layers", "bitfit"])

@@ -257,3 +257,9 @@ def test_reading_a_recipe_waits_for_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_method_that_takes_no_step_is_refused_with_epochs() -> None:
+    [problem] = _problems(SHORT + "method: none\n")
+    assert "train.epochs is 5, and method 'none' takes no step; set train.epochs=0, or method=head_only" in problem
+    assert _load(SHORT + "method: none\n", "train.epochs=0").method.name == "none"

@@ -80,10 +80,13 @@ RESUMED = [
     ({"name": "full"}, "tag", {"dropout": True, "accumulate": 2}),
     ({"name": "top_layers", "layers": 1}, "classify", {"optimizer": "sgd", "schedule": "cosine", "warmup": 0.3}),
     ({"name": "adalora", "rank": 2, "initial_rank": 4, "interval": 2}, "classify", {}),
+    ({"name": "full"}, "classify", {"unfreeze": 0.8, "layer_decay": 0.7}),
 ]
 
 
-@pytest.mark.parametrize(("method", "head", "settings"), RESUMED, ids=["lora", "full", "top_layers", "adalora"])
+@pytest.mark.parametrize(
+    ("method", "head", "settings"), RESUMED, ids=["lora", "full", "top_layers", "adalora", "unfreeze"]
+)
 def test_ten_steps_equal_five_and_resume_and_five(
     assemble: Assemble, encoded_for: Rows, tmp_path: Path, method: Any, head: str, settings: Any
 ) -> None:

@@ -22,6 +22,11 @@ class TrainConfig(Config):
     """Peak learning rate of the method's weights; none: the method's own, scaled to the model's width."""
     head_learning_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate of the head; none: that of the method's weights."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """What the learning rate is multiplied by from each layer to the one below it; embeddings lie below the first."""
+    unfreeze: float = Field(default=0.0, ge=0, le=1)
+    """Gradual unfreezing: share of all steps over which layers begin to learn one after another, from the top, the
+    embeddings last; 0: all learn from the start. It saves no time: gradients are computed, and left out."""
     optimizer: Literal["adamw", "adam", "nadam", "radam", "adamax", "rmsprop", "adagrad", "sgd"] = "adamw"
     """Which optimizer of PyTorch."""
     momentum: float = Field(default=0.9, ge=0, lt=1)

@@ -17,6 +17,7 @@ from accelerate.state import AcceleratorState
 from adaptune.core.batch import Batch
 from adaptune.core.errors import TrainingError, Unsupported
 from adaptune.engine.config import TrainConfig
+from adaptune.engine.layers import first_steps, rates_by_layer
 from adaptune.engine.optimize import make_optimizer, scale
 from adaptune.models.assembly import Assembly
 
@@ -125,6 +126,7 @@ class Loop:
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self._per_epoch = max(1, batches.per_epoch())
         self.total = plan_steps(batches, config, self.accelerator.num_processes)
+        self._first_steps = first_steps(self.assembly, config, self.total)
         self.step = self.epoch = self.batch = 0
 
     def position(self) -> Position:
@@ -169,6 +171,7 @@ class Loop:
         for parameters, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             parameters["lr"] = peak * factor
         loss = self._backward(group)
+        self._hold_back()
         norm = self._clip(group)
         self._update()
         self.step += 1
@@ -233,6 +236,12 @@ class Loop:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
         return float(penalty.detach())
 
+    def _hold_back(self) -> None:
+        """Weights whose turn has not come lose their gradient, and so neither move nor count in its norm."""
+        for parameter in self._with_gradient():
+            if self._first_steps.get(id(parameter), 0) > self.step:
+                parameter.grad = None
+
     def _clip(self, group: list[Batch]) -> float | None:
         scaler = self.accelerator.scaler
         if scaler is not None:
@@ -275,7 +284,8 @@ def parameter_groups(assembly: Assembly, config: TrainConfig) -> list[dict[str, 
     rate = config.learning_rate or usual_rate(assembly)
     head_rate = config.head_learning_rate or rate
     head = [p for p in assembly.layer.parameters() if p.requires_grad]
-    groups = [*assembly.method.groups(assembly.trunk, rate), {"params": head, "lr": head_rate}]
+    of_trunk = rates_by_layer(assembly.method.groups(assembly.trunk, rate), assembly, config.layer_decay)
+    groups = [*of_trunk, {"params": head, "lr": head_rate}]
     groups = [group for group in groups if group["params"]]
     if not groups:
         raise Unsupported(

@@ -12,11 +12,11 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean results-main
+.PHONY: help demo test test-all lint format clean results-main results-methods
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
-		do printf '  make %-9s %s\n' "$$name" "$$text"; done
+		do printf '  make %-16s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/.core  ## fine-tune a real model on real sentences, save, reload and use it (under 3 minutes)
 	@$(BIN)/adaptune demo
@@ -36,6 +36,10 @@ format: $(VENV)/.dev  ## sort imports and format every file
 
 results-main: $(VENV)/.core  ## evidence on real data (ADAPTUNE_DATA=FOLDER, MODELS=FOLDER, BUDGET=minutes), then docs/results.md
 	@$(BIN)/python bench/evidence.py main $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60)
+	@$(BIN)/python bench/tables.py
+
+results-methods: $(VENV)/.core  ## the same for the table of methods, two runs at once
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/evidence.py methods $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) --workers 2
 	@$(BIN)/python bench/tables.py
 
 clean:  ## remove the environment and every cache

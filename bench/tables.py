@@ -22,9 +22,9 @@ RESULTS = ROOT / "results"
 HEAD = """# Results
 
 Figures of finished runs, one JSON each under `results/`; this page is made from them by `python bench/tables.py`.
-To make them again: `ADAPTUNE_DATA=FOLDER make results-main` (finished runs are skipped). Test rows were scored once
-a run, with the weights that were best on validation rows. Scores are percent. Seconds are of training (warm start
-and evaluations included), peak memory of the whole process, on 2 cores of a server processor that other work
+To make them again: `ADAPTUNE_DATA=FOLDER make results-main results-methods` (finished runs are skipped). Test rows were
+scored once a run, with the weights that were best on validation rows. Scores are percent. Seconds are of training (warm
+start and evaluations included), peak memory of the whole process, on 2 cores of a server processor that other work
 shared: compare them within a table only.
 """
 
@@ -43,6 +43,9 @@ def sections() -> Iterator[str]:
     yield banking(load(main / "banking77"))
     yield wnut(load(main / "wnut17"))
     yield chinese(load(main / "resume-ner-zh") | load(main / "chnsenticorp"))
+    for name, task, metric, title in METHOD_SETS:
+        if runs := load(RESULTS / "methods" / name):
+            yield methods(runs, TASKS.get(task)(), metric, title)
 
 
 def load(folder: Path) -> dict[str, Run]:
@@ -109,6 +112,55 @@ def chinese(runs: dict[str, Run]) -> str:
     names = ["recipe", "metric", "test, 95 % interval", "best simple baseline", "seconds", "steps after the warm start"]
     lines.append(table([*names, "shrunk by"], rows))
     return "".join(lines)
+
+
+METHOD_SETS = (
+    ("banking77", "classify", "accuracy", "BANKING77 with every method, all-MiniLM-L6-v2, one epoch"),
+    ("wnut17", "tag", "f1", "WNUT17 with every method, all-MiniLM-L6-v2, two epochs"),
+)
+
+
+def methods(runs: dict[str, Run], task: Task, metric: str, title: str) -> str:
+    """Every method at an equal budget, the best first; then the differences of three of them to `full`."""
+    by_method: dict[str, list[Run]] = {}
+    for run in runs.values():
+        by_method.setdefault(run["method"], []).append(run)
+    found = sorted(by_method.items(), key=lambda pair: -mean(run["test"][metric] for run in pair[1]))
+    rows = [[f"`{name}`", *method_figures(of, metric)] for name, of in found]
+    names = [
+        "method",
+        f"test {metric}, 95 % interval",
+        "seeds",
+        "trained parameters",
+        "seconds to best",
+        "peak memory, MB",
+    ]
+    about = (
+        "All begin with the same warm-started head and learn at the usual rate of each, one thread a run. "
+        "The interval is of the first seed's test rows."
+    )
+    lines = [
+        f"## {title}\n\n{about}\n\n",
+        table(names, rows),
+    ]
+    for name in ("lora", "adapter", "adalora"):
+        if name in by_method and "full" in by_method:
+            lines.append(difference(task, f"{name} - full", by_method[name], by_method["full"], metric))
+    return "".join(lines)
+
+
+def method_figures(runs: Sequence[Run], metric: str) -> list[str]:
+    """The columns of one method."""
+    low, high = runs[0]["interval"]["low"], runs[0]["interval"]["high"]
+    score = f"{100 * mean(run['test'][metric] for run in runs):.2f} ({100 * low:.1f} to {100 * high:.1f})"
+    best = mean(seconds_to_best(run) for run in runs)
+    memory = max(run["peak_memory_mb"] for run in runs)
+    return [score, str(len(runs)), f"{runs[0]['parameters']['trained']:,}", f"{best:.0f}", f"{memory:.0f}"]
+
+
+def seconds_to_best(run: Run) -> float:
+    """Of training, warm start included, until the weights that were kept."""
+    return next(float(line["seconds"]) for line in run["curve"] if line["step"] == run["training"]["best_step"])
 
 
 FIGURES = ["trained parameters", "seconds", "peak memory, MB"]

@@ -194,7 +194,7 @@ def follow(kitchen: Kitchen, folder: RunDir, fit: Fit, stop: Stop) -> None:
                 folder.log_step(_step_record(event))
                 progress.advance(tokens=event.tokens, loss=event.loss)
             else:
-                folder.log_scores({"step": event.step, "epoch": event.epoch, "gained": event.gained, **event.scores})
+                folder.log_scores(_scores_record(event))
                 progress.show(**{kitchen.metric: event.scores[kitchen.metric]})
             overdue = time.monotonic() - saved > kitchen.recipe.train.save_every
             if stop.signal is not None or overdue or isinstance(event, Evaluation):
@@ -282,6 +282,11 @@ def _named_rows(kitchen: Kitchen, fit: Fit) -> Iterator[Step | Evaluation]:
 def _step_record(step: Step) -> dict[str, Any]:
     names = ("epoch", "loss", "learning_rate", "norm", "tokens", "seconds")
     return {"step": step.number} | {name: getattr(step, name) for name in names}
+
+
+def _scores_record(event: Evaluation) -> dict[str, Any]:
+    names = ("step", "epoch", "seconds", "gained")
+    return {name: getattr(event, name) for name in names} | dict(event.scores)
 
 
 def _predictions(kitchen: Kitchen, answers: Sequence[Answer]) -> Iterator[dict[str, Any]]:

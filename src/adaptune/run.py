@@ -148,13 +148,22 @@ def set_up(recipe: Recipe, prepared: Prepared) -> Kitchen:
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
     for finding in lengths(prepared.splits.train, backbone.tokenizer, assembly.max_length).findings():
         (warn if finding.level == "warning" else notice)(str(finding))
-    encoded = {
+    return Kitchen(recipe, prepared, assembly, encoded_parts(prepared, assembly), lineage)
+
+
+def encoded_parts(prepared: Prepared, assembly: Assembly) -> dict[str, list[Encoded]]:
+    """The rows of train, valid and test as token sequences, their labels as the assembly's."""
+    backbone = assembly.backbone
+    return {
         name: encode(
-            examples, backbone.tokenizer, labels, max_length=assembly.max_length, segments=backbone.roles.segments
+            examples,
+            backbone.tokenizer,
+            assembly.labels,
+            max_length=assembly.max_length,
+            segments=backbone.roles.segments,
         )
         for name, examples in prepared.splits.parts.items()
     }
-    return Kitchen(recipe, prepared, assembly, encoded, lineage)
 
 
 def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:

@@ -34,6 +34,14 @@ def print_scores(scores: Scores) -> None:
         print_table([("", *names), *rows])
 
 
+def print_splits(scores: Mapping[str, Scores]) -> None:
+    """Every metric of several score sets, one a row, by its name."""
+    if scores:
+        metrics = list(next(iter(scores.values())).values)
+        rows = [(name, *(f"{found.values[metric]:.4f}" for metric in metrics)) for name, found in scores.items()]
+        print_table([("", *metrics), *rows])
+
+
 def print_manifest(manifest: Manifest) -> None:
     """What a bundle is of."""
     part, base = manifest.part, manifest.base

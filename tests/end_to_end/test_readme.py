@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import peft
 import pytest
+from transformers import AutoModel
 
 ROOT = Path(__file__).resolve().parents[2]
 THINGS = ("film", "book", "phone", "train", "game", "house", "bank", "river")
@@ -38,9 +40,12 @@ def test_the_commands_for_your_own_data_work_as_written(readme: str, desk: Path,
 
 
 def test_the_commands_of_the_guide_work_as_written(desk: Path, tiny_bert: Path) -> None:
+    adapted = peft.get_peft_model(AutoModel.from_pretrained(tiny_bert), peft.LoraConfig(target_modules=["query"]))
+    adapted.save_pretrained(desk / "my-adapter")
     _run_all(_commands((ROOT / "docs" / "guide.md").read_text(encoding="utf-8")), desk, tiny_bert)
     assert len((desk / "answers.jsonl").read_text().splitlines()) == 48
     assert (desk / "merged" / "config.json").exists()
+    assert (desk / "runs" / "imported" / "bundle" / "manifest.json").exists()
 
 
 def test_both_readmes_give_the_same_commands() -> None:

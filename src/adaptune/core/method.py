@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -62,6 +62,12 @@ class Method(Part, ABC):
     """Whether anything, the head included, learns by steps of an optimizer; where not, train.epochs must be 0."""
     peft_format: ClassVar[bool] = False
     """Whether its bundles are also a folder that peft loads, on models that peft can change so."""
+    peft_type: ClassVar[str | None] = None
+    """peft's name of it, `LORA`, where adapters that peft made alone can become its bundles."""
+    peft_fields: ClassVar[Mapping[str, str]] = {}
+    """Its fields -> those of peft's configuration that say the same."""
+    peft_silent: ClassVar[frozenset[str]] = frozenset()
+    """Further fields of peft's configuration, which change nothing that a trained adapter computes."""
 
     start: str | None = Field(default=None)
     """A bundle of the same base and method to continue from."""
@@ -133,6 +139,13 @@ class Method(Part, ABC):
         None where peft cannot: for every model where `peft_format` is not set, for some where it is.
         """
         return None
+
+    def from_peft(self, trunk: torch.nn.Module, settings: Mapping[str, Any], tensors: State) -> State:
+        """The state of a changed trunk out of an adapter_config.json and its tensors, their names without prefix.
+
+        Raises Unsupported for tensors that are missing, of another shape, or have no place here.
+        """
+        raise Unsupported(f"method {self.name!r} reads no adapters that peft made")
 
 
 def learning(parameters: Iterable[torch.nn.Parameter]) -> int:

@@ -6,12 +6,17 @@ from typing import Any
 
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import peft, torch
-from adaptune.core.method import PeftFiles
+from adaptune.core.method import PeftFiles, State
 from adaptune.methods._folded import go_on_from, prepare_fold, unfolded
 
 NAME = "prompt"
 """Name within the trunk of the embeddings in front, (P, E)."""
 _NETWORK = "prompt_network"
+_PEFT_NAME = "prompt_embeddings"
+PROMPT_SHAPE = frozenset(
+    {"token_dim", "num_transformer_submodules", "num_attention_heads", "num_layers", "modules_to_save"}
+)
+"""What peft's configurations of prompts say of the model: the tensor itself is checked against it."""
 
 
 def words(trunk: Any, count: int) -> torch.Tensor:
@@ -65,6 +70,20 @@ def peft_prompt(trunk: Any) -> PeftFiles | None:
         inference_mode=True,
     )
     return PeftFiles(config, {"prompt_embeddings": prompt})
+
+
+def from_peft_prompt(trunk: Any, tensors: State, length: int) -> State:
+    """A state out of peft's one tensor. Raises Unsupported for another shape or other tensors."""
+    expected = (length, int(trunk.get_input_embeddings().embedding_dim))
+    for name, tensor in tensors.items():
+        if name != _PEFT_NAME or tuple(tensor.shape) != expected:
+            raise Unsupported(
+                f"the adapter has a tensor {name!r} of shape {tuple(tensor.shape)}, expected {_PEFT_NAME!r} of shape "
+                f"{expected}; name the model that it was made on, and know that of two stacks the encoder alone is read"
+            )
+    if not tensors:
+        raise Unsupported(f"the adapter lacks the tensor {_PEFT_NAME!r}; copy the whole folder again")
+    return {NAME: tensors[_PEFT_NAME]}
 
 
 def _lengthen(trunk: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from typing import Annotated, Any, ClassVar
 
@@ -52,6 +52,63 @@ class OnPeft(Method):
 
     def peft_files(self, trunk: torch.nn.Module) -> PeftFiles:
         return PeftFiles(peft_config(trunk), peft_tensors(self.state(trunk)))
+
+    def from_peft(self, trunk: torch.nn.Module, settings: Mapping[str, Any], tensors: State) -> State:
+        own = self.state(trunk)
+        names = {_peft_name(name): name for name in own}
+        check_same_names(tensors, names)
+        for name, tensor in tensors.items():
+            check_shape(name, tensor, own[names[name]].shape)
+        return {names[name]: tensor for name, tensor in tensors.items()}
+
+
+def check_same_names(tensors: State, expected: Collection[str]) -> None:
+    """Refuse an adapter that changes other matrices. Raises Unsupported."""
+    for what, names in (("lacks", expected - tensors.keys()), ("also has", tensors.keys() - set(expected))):
+        if names:
+            raise Unsupported(
+                f"the adapter {what} the tensor {min(names)!r} ({len(names)} in all), so it changes other matrices "
+                "than this method would; load it with peft, merge it there, and use the merged model as the base"
+            )
+
+
+def check_shape(name: str, tensor: torch.Tensor, expected: Collection[int]) -> None:
+    """Refuse a tensor made for a model of another size. Raises Unsupported."""
+    if tuple(tensor.shape) != tuple(expected):
+        raise Unsupported(
+            f"the adapter's tensor {name!r} has shape {tuple(tensor.shape)}, and this model calls for "
+            f"{tuple(expected)}; name the model that the adapter was made on, in the recipe's model section"
+        )
+
+
+def targets_of(trunk: torch.nn.Module, roles: Roles, paths: Collection[str]) -> str | list[str]:
+    """The role, or the names within a layer, that mean just these matrices. Raises Unsupported where none do."""
+    for role in ROLES:
+        if _chosen(trunk, roles, role) == set(paths):
+            return role
+    inside = matrices(trunk, roles, lambda _stack, inside: inside)
+    names = list(dict.fromkeys(name for layer, name in inside if f"{layer}.{name}" in paths))
+    outside = set(paths) - {f"{layer}.{name}" for layer, name in inside}
+    if outside:
+        raise Unsupported(
+            f"the adapter changes {min(outside)!r}, which is no matrix of a layer ({len(outside)} such); "
+            "adaptune's methods change layers alone: merge the adapter with peft and use the merged model as the base"
+        )
+    if missing := _chosen(trunk, roles, names) - set(paths):
+        raise Unsupported(
+            f"the adapter leaves out {min(missing)!r} ({len(missing)} such) and changes the like of it in other layers "
+            "(layers_to_transform, exclude_modules or a pattern); adaptune's methods change all layers alike: "
+            "merge the adapter with peft and use the merged model as the base"
+        )
+    return names
+
+
+def _chosen(trunk: torch.nn.Module, roles: Roles, targets: str | list[str]) -> set[str]:
+    if isinstance(targets, str):
+        found = matrices(trunk, roles, lambda stack, _inside: _of_role(stack, targets))
+    else:
+        found = matrices(trunk, roles, lambda _stack, inside: _named(targets, inside))
+    return {f"{layer}.{name}" for layer, name in found}
 
 
 def check_targets(targets: str | list[str]) -> str | list[str]:

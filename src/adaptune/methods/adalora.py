@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
@@ -50,6 +50,18 @@ class Adalora(OnPeft):
 
     paper: ClassVar[str] = "Zhang et al. (2023), Adaptive budget allocation for parameter-efficient fine-tuning, ICLR"
     learning_rate: ClassVar[float] = 2e-3
+    peft_type: ClassVar[str | None] = "ADALORA"
+    peft_fields: ClassVar[Mapping[str, str]] = {
+        "rank": "target_r",
+        "initial_rank": "init_r",
+        "alpha": "lora_alpha",
+        "dropout": "lora_dropout",
+        "interval": "deltaT",
+        "orthogonality": "orth_reg_weight",
+        "sensitivity_decay": "beta1",
+        "uncertainty_decay": "beta2",
+    }
+    peft_silent: ClassVar[frozenset[str]] = frozenset({"r", "rank_pattern", "tinit", "tfinal", "total_step"})
 
     rank: int = Field(default=8, ge=1)
     """The mean rank of a change when training ends."""
@@ -178,6 +190,15 @@ class Adalora(OnPeft):
     def peft_files(self, trunk: torch.nn.Module) -> PeftFiles:
         """With all components, the pruned ones as zeros: peft then needs no pattern of ranks."""
         return PeftFiles(peft_config(trunk), peft_tensors(self.state(trunk)))
+
+    def from_peft(self, trunk: torch.nn.Module, settings: Mapping[str, Any], tensors: State) -> State:
+        """peft leaves pruned components out of its files and keeps the scale; here they stand as zeros at the end."""
+        whole = {}
+        for name, tensor in tensors.items():
+            inner = ".lora_B" in name
+            missing = max(0, self.initial_rank - tensor.shape[1 if inner else 0])
+            whole[name] = torch.nn.functional.pad(tensor, (0, missing) if inner else (0, 0, 0, missing))
+        return super().from_peft(trunk, settings, whole)
 
     @property
     def _scale(self) -> float:

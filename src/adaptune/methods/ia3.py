@@ -19,6 +19,8 @@ class Ia3(OnPeft):
 
     paper: ClassVar[str] = "Liu et al. (2022), Few-shot parameter-efficient fine-tuning is better and cheaper, NeurIPS"
     learning_rate: ClassVar[float] = 1e-2
+    peft_type: ClassVar[str | None] = "IA3"
+    peft_silent: ClassVar[frozenset[str]] = frozenset({"feedforward_modules"})
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
         outputs = matrices(trunk, roles, lambda stack, _inside: (stack.key, stack.value, *stack.cross[1:3]))

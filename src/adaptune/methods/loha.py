@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -18,6 +19,9 @@ class Loha(OnPeft):
 
     paper: ClassVar[str] = "Hyeon-Woo, Ye-Bin and Oh (2022), FedPara, ICLR; Yeh et al. (2024), LyCORIS, ICLR"
     learning_rate: ClassVar[float] = 2e-3
+    peft_type: ClassVar[str | None] = "LOHA"
+    peft_fields: ClassVar[Mapping[str, str]] = {"rank": "r", "alpha": "alpha"}
+    peft_silent: ClassVar[frozenset[str]] = frozenset({"use_effective_conv2d"})
 
     rank: int = Field(default=8, ge=1)
     """r, the rank of each factor."""

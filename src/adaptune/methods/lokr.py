@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -23,6 +24,9 @@ class Lokr(OnPeft):
         "Edalati et al. (2022), KronA; Yeh et al. (2024), Navigating text-to-image customization, ICLR"
     )
     learning_rate: ClassVar[float] = 2e-3
+    peft_type: ClassVar[str | None] = "LOKR"
+    peft_fields: ClassVar[Mapping[str, str]] = {"rank": "r", "alpha": "alpha", "factor": "decompose_factor"}
+    peft_silent: ClassVar[frozenset[str]] = frozenset({"use_effective_conv2d", "rank_dropout_scale"})
 
     rank: int = Field(default=8, ge=1)
     """r, the rank of the second factor."""

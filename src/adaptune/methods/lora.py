@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from copy import copy
 from math import sqrt
 from typing import Any, ClassVar, Literal, Self
@@ -39,6 +39,15 @@ class Lora(OnPeft):
 
     paper: ClassVar[str] = "Hu et al. (2022), LoRA: low-rank adaptation of large language models, ICLR"
     learning_rate: ClassVar[float] = 2e-3
+    peft_type: ClassVar[str | None] = "LORA"
+    peft_fields: ClassVar[Mapping[str, str]] = {
+        "rank": "r",
+        "alpha": "lora_alpha",
+        "dropout": "lora_dropout",
+        "rank_stabilised": "use_rslora",
+        "dora": "use_dora",
+    }
+    peft_silent: ClassVar[frozenset[str]] = frozenset({"eva_config", "qalora_group_size"})
 
     rank: int = Field(default=8, ge=1)
     """r, the rank of the change."""

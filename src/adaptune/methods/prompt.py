@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import torch
-from adaptune.core.method import Method, PeftFiles
-from adaptune.methods._in_front import NAME, peft_prompt, put_in_front, words
+from adaptune.core.method import Method, PeftFiles, State
+from adaptune.methods._in_front import NAME, PROMPT_SHAPE, from_peft_prompt, peft_prompt, put_in_front, words
 
 
 class Prompt(Method):
@@ -22,6 +23,14 @@ class Prompt(Method):
         "Lester, Al-Rfou and Constant (2021), The power of scale for parameter-efficient prompt tuning"
     )
     learning_rate: ClassVar[float] = 1e-2
+    peft_type: ClassVar[str | None] = "PROMPT_TUNING"
+    peft_fields: ClassVar[Mapping[str, str]] = {"length": "num_virtual_tokens"}
+    peft_silent: ClassVar[frozenset[str]] = PROMPT_SHAPE | {
+        "prompt_tuning_init",
+        "prompt_tuning_init_text",
+        "tokenizer_name_or_path",
+        "tokenizer_kwargs",
+    }
     identity: ClassVar[bool] = False
     adds_positions: ClassVar[bool] = True
     peft_format: ClassVar[bool] = True
@@ -45,3 +54,6 @@ class Prompt(Method):
 
     def peft_files(self, trunk: torch.nn.Module) -> PeftFiles | None:
         return peft_prompt(trunk)
+
+    def from_peft(self, trunk: torch.nn.Module, settings: Mapping[str, Any], tensors: State) -> State:
+        return from_peft_prompt(trunk, tensors, self.length)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -10,7 +11,17 @@ from adaptune.core.backbone import Roles
 from adaptune.core.lazy import torch
 from adaptune.core.method import Method, PeftFiles, State
 from adaptune.methods._folded import memory_of, recall_into
-from adaptune.methods._in_front import NAME, compute_prompt, peft_prompt, prompt_of, put_in_front, replace_prompt, words
+from adaptune.methods._in_front import (
+    NAME,
+    PROMPT_SHAPE,
+    compute_prompt,
+    from_peft_prompt,
+    peft_prompt,
+    prompt_of,
+    put_in_front,
+    replace_prompt,
+    words,
+)
 
 
 class Ptuning(Method):
@@ -22,6 +33,16 @@ class Ptuning(Method):
 
     paper: ClassVar[str] = "Liu et al. (2021), GPT understands, too"
     learning_rate: ClassVar[float] = 1e-3
+    peft_type: ClassVar[str | None] = "P_TUNING"
+    peft_fields: ClassVar[Mapping[str, str]] = {
+        "length": "num_virtual_tokens",
+        "encoder": "encoder_reparameterization_type",
+    }
+    peft_silent: ClassVar[frozenset[str]] = PROMPT_SHAPE | {
+        "encoder_hidden_size",
+        "encoder_num_layers",
+        "encoder_dropout",
+    }
     identity: ClassVar[bool] = False
     adds_positions: ClassVar[bool] = True
     peft_format: ClassVar[bool] = True
@@ -55,6 +76,9 @@ class Ptuning(Method):
 
     def load(self, trunk: torch.nn.Module, state: State) -> None:
         replace_prompt(trunk, state[NAME])
+
+    def from_peft(self, trunk: torch.nn.Module, settings: Mapping[str, Any], tensors: State) -> State:
+        return from_peft_prompt(trunk, tensors, self.length)
 
     def memory(self, trunk: torch.nn.Module) -> State:
         return memory_of(trunk, NAME)

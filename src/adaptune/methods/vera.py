@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -36,6 +37,9 @@ class Vera(OnPeft):
 
     paper: ClassVar[str] = "Kopiczko, Blankevoort and Asano (2024), VeRA: vector-based random matrix adaptation, ICLR"
     learning_rate: ClassVar[float] = 1e-2
+    peft_type: ClassVar[str | None] = "VERA"
+    peft_fields: ClassVar[Mapping[str, str]] = {"rank": "r", "dropout": "vera_dropout", "start_scale": "d_initial"}
+    peft_silent: ClassVar[frozenset[str]] = frozenset({"projection_prng_key", "save_projection"})
 
     rank: int = Field(default=256, ge=1)
     """r, the rank of the change; ranks are larger than LoRA's, since each adds only one number a matrix."""
@@ -83,6 +87,14 @@ class Vera(OnPeft):
         state = self.state(trunk)
         shared = {f"base_model.{name}": state.pop(name) for name in PROJECTIONS}
         return PeftFiles(peft_config(trunk), peft_tensors(state) | shared)
+
+    def from_peft(self, trunk: torch.nn.Module, settings: Mapping[str, Any], tensors: State) -> State:
+        """Projections that a file leaves out (save_projection=False) are drawn again, as peft draws them."""
+        generator = torch.Generator().manual_seed(int(settings.get("projection_prng_key", 0)))
+        own = self.state(trunk)
+        draw = peft.tuners.vera.model._kaiming_init
+        drawn = {name: draw(tuple(own[name].shape), generator=generator) for name in PROJECTIONS}
+        return super().from_peft(trunk, settings, drawn | tensors)
 
 
 def _projections(trunk: torch.nn.Module) -> dict[str, Any]:

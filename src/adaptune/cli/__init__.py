@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import adaptune
+from adaptune.cli import exchange
+from adaptune.cli.options import Base, BundleFolder, RemoteCode, Settings, loaded_bundle
 from adaptune.show import print_manifest, print_report, print_scores, print_table
 
 if TYPE_CHECKING:
-    from adaptune.bundle.load import Bundle
     from adaptune.core.types import Example
     from adaptune.data.findings import Finding
 
@@ -29,15 +30,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle.")]
-Base = Annotated[
-    str | None, typer.Option("--model", help="Where the base model is, if the bundle's own name finds none.")
-]
-RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Let Python code that comes with the model run.")]
-Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of a recipe's data section.")
-]
 
 
 def main() -> None:
@@ -120,7 +112,7 @@ def evaluate(
     from adaptune.core.files import write_json
 
     examples = _examples(bundle, data, settings, labelled=True)
-    scores = _loaded(bundle, model, trust_remote_code).evaluate(examples)
+    scores = loaded_bundle(bundle, model, trust_remote_code).evaluate(examples)
     print_scores(scores)
     if out is not None:
         write_json(out, asdict(scores))
@@ -145,7 +137,7 @@ def predict(
     if bool(texts) == bool(file):
         raise typer.BadParameter("give texts, or a file of rows with --file, one of the two")
     examples = _examples(bundle, file, settings, labelled=False) if file else []
-    loaded = _loaded(bundle, model, trust_remote_code)
+    loaded = loaded_bundle(bundle, model, trust_remote_code)
     if texts:
         _write_lines(loaded.predict(texts), out)
     else:
@@ -185,23 +177,6 @@ def list_parts(
     adaptune list methods
     """
     print_table({"methods": _methods, "tasks": _tasks, "heads": _heads, "models": _models}[kind]())
-
-
-@app.command()
-def merge(
-    bundle: BundleFolder,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
-    model: Base = None,
-    trust_remote_code: RemoteCode = False,
-) -> None:
-    """Write bundle and base model as one transformers folder.
-
-    \b
-    adaptune merge runs/banking77/bundle merged
-    """
-    from adaptune.bundle.merge import merge as merged
-
-    typer.echo(str(merged(_loaded(bundle, model, trust_remote_code), out)))
 
 
 @app.command()
@@ -278,6 +253,10 @@ def demo(
     show_all(out, model=model, data=data, everything=everything)
 
 
+app.command()(exchange.merge)
+app.command(name="import")(exchange.import_peft)
+
+
 def _examples(bundle: Path, file: str, settings: Sequence[str] | None, *, labelled: bool) -> list[Example]:
     """The rows of a file as the bundle's task understands them; does not wait for PyTorch."""
     from adaptune.bundle.manifest import read_manifest
@@ -299,14 +278,6 @@ def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:
 
     backbone = load_backbone(ModelConfig(name=model))
     return lengths(examples, backbone.tokenizer, backbone.max_length).findings()
-
-
-def _loaded(bundle: Path, model: str | None, trust_remote_code: bool) -> Bundle:
-    """The bundle on its base; damage and another base are told before PyTorch is imported."""
-    from adaptune.bundle.check import check_bundle
-
-    check_bundle(bundle, model=model)
-    return adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
 
 
 def _methods() -> Iterator[Sequence[str]]:

@@ -1,0 +1,52 @@
+"""The verbs by which bundles meet other libraries and each other. No logic; imports nothing heavy before one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adaptune.cli.options import Base, BundleFolder, RemoteCode, loaded_bundle
+from adaptune.show import print_splits
+
+
+def merge(
+    bundle: BundleFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    model: Base = None,
+    trust_remote_code: RemoteCode = False,
+) -> None:
+    """Write bundle and base model as one transformers folder.
+
+    \b
+    adaptune merge runs/banking77/bundle merged
+    """
+    from adaptune.bundle.merge import merge as merged
+
+    typer.echo(str(merged(loaded_bundle(bundle, model, trust_remote_code), out)))
+
+
+def import_peft(
+    folder: Annotated[Path, typer.Argument(metavar="PEFT_DIR", help="A folder that peft's save_pretrained wrote.")],
+    recipe: Annotated[Path, typer.Option(help="Its model, task and rows; method and head follow from the folder.")],
+    out: Annotated[Path | None, typer.Option(help="The bundle to write; else PEFT_DIR-bundle.")] = None,
+    labels: Annotated[str | None, typer.Option(help="The names of the classifier's rows: a,b,c.")] = None,
+    same_base: Annotated[bool, typer.Option("--same-base", help="The adapter's base has another name here.")] = False,
+) -> None:
+    """Make a bundle of an adapter that peft made.
+
+    \b
+    adaptune import my-adapter --recipe recipe.yaml
+    adaptune import my-adapter --recipe recipe.yaml --labels negative,positive --out runs/mine
+    """
+    from adaptune.recipe import load_recipe
+
+    resolved = load_recipe(recipe)
+    from adaptune.imports import import_peft as imported
+
+    names = [label.strip() for label in labels.split(",")] if labels else ()
+    target = out or folder.with_name(f"{folder.absolute().name}-bundle")
+    done = imported(folder, resolved, out=target, labels=names, same_base=same_base)
+    print_splits(done.scores)
+    typer.echo(f"bundle: {done.bundle}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptune.bundle.peft_head import classes_of, head_of, known_labels, load_head
-from adaptune.bundle.peft_import import Adopted, PeftFolder, adopt, check_same_base, read_peft
+from adaptune.bundle.peft_import import Adopted, adopt, check_same_base, read_peft
 from adaptune.bundle.save import check_free, save_bundle
 from adaptune.core.backbone import Backbone
 from adaptune.core.catalogue import section
@@ -53,7 +53,8 @@ def import_peft(
     backbone = load_backbone(recipe.model, words=recipe.head.reads_words)
     adopted = adopt(found, backbone)
     _check_unsaid("method", recipe.method, METHODS.get(DEFAULT_METHOD)(), adopted.method)
-    kitchen = _put_together(found, adopted, recipe, prepared, backbone, tuple(labels))
+    head = head_of(found, adopted, backbone)
+    kitchen = _put_together(adopted, head, recipe, prepared, backbone=backbone, given=tuple(labels))
     scores = {part: kitchen.score(part, kitchen.predict(part)) for part in ("valid", "test") if kitchen.examples(part)}
     save_bundle(
         Path(out),
@@ -69,10 +70,15 @@ def import_peft(
 
 
 def _put_together(
-    found: PeftFolder, adopted: Adopted, recipe: Recipe, prepared: Prepared, backbone: Backbone, given: tuple[str, ...]
+    adopted: Adopted,
+    head: Head | None,
+    recipe: Recipe,
+    prepared: Prepared,
+    *,
+    backbone: Backbone,
+    given: tuple[str, ...],
 ) -> Kitchen:
     """The assembly with every weight in its place, and the recipe's rows as it reads them."""
-    head = head_of(found, adopted, backbone)
     if head is None:
         if given:
             raise Unsupported("--labels names the rows of a classifier, and this adapter holds none; leave it out")

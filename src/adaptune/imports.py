@@ -85,6 +85,11 @@ def _put_together(
         labels = recipe.task.labels(prepared.splits.train)
         assembly = Assembly(backbone, adopted.method, recipe.head, labels, seed=recipe.seed)
     else:
+        if recipe.task.name != (task := "tag" if head.name == "tag" else "classify"):
+            raise Unsupported(
+                f"the adapter's classifier is one for task {task!r}, and the recipe's task is {recipe.task.name!r}; "
+                f"write task: {task}, or train the head with adaptune"
+            )
         _check_unsaid("head", recipe.head, HEADS.get(recipe.task.default_head)(), head)
         labels = _labels(head, adopted, backbone, given, recipe.task.labels(prepared.splits.train))
         assembly = Assembly(backbone, adopted.method, head, labels, seed=recipe.seed)

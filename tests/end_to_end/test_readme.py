@@ -39,6 +39,7 @@ def test_the_commands_for_your_own_data_work_as_written(readme: str, desk: Path,
     assert (desk / "runs" / "recipe" / "bundle" / "manifest.json").exists()
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 def test_the_commands_of_the_guide_work_as_written(desk: Path, tiny_bert: Path) -> None:
     adapted = peft.get_peft_model(AutoModel.from_pretrained(tiny_bert), peft.LoraConfig(target_modules=["query"]))
     adapted.save_pretrained(desk / "my-adapter")

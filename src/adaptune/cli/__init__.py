@@ -254,6 +254,7 @@ def demo(
 
 
 app.command()(exchange.merge)
+app.command()(exchange.export)
 app.command(name="import")(exchange.import_peft)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,27 @@ def merge(
     from adaptune.bundle.merge import merge as merged
 
     typer.echo(str(merged(loaded_bundle(bundle, model, trust_remote_code), out)))
+
+
+def export(
+    bundle: BundleFolder,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    onto: Annotated[
+        Literal["base", "causal-lm"] | None,
+        typer.Option("--for", help="Load it onto AutoModel, or AutoModelForCausalLM (vLLM); else as its head needs."),
+    ] = None,
+    model: Base = None,
+    trust_remote_code: RemoteCode = False,
+) -> None:
+    """Write a bundle's adapter as a folder for plain peft.
+
+    \b
+    adaptune export runs/banking77/bundle adapter
+    adaptune export runs/chat/bundle adapter --for causal-lm
+    """
+    from adaptune.bundle.export import export as exported
+
+    typer.echo(str(exported(loaded_bundle(bundle, model, trust_remote_code), out, onto=onto)))
 
 
 def import_peft(

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoModel, AutoTokenizer
+from safetensors.torch import load_file
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from adaptune.bundle.export import export
 from adaptune.bundle.load import load_bundle
+from adaptune.bundle.peft_folder import write_peft
+from adaptune.core.errors import BundleError, Unsupported
 from adaptune.methods import METHODS
 from adaptune.models.config import ModelConfig
 from adaptune.models.load import load_backbone
@@ -75,3 +79,75 @@ def test_the_adapter_names_its_base_and_is_written_alike_every_time(saved: Saved
 
 def test_a_bundle_of_another_method_has_no_adapter_files(saved: Saved) -> None:
     assert not list(saved("bitfit").glob("adapter_*"))
+
+
+@pytest.mark.parametrize("name", ["tiny_llama", "tiny_gpt2"])
+@pytest.mark.parametrize("method", ["lora", "adalora", "ia3", "vera"])
+def test_onto_a_causal_model_plain_peft_gives_the_logits_of_trunk_and_vocabulary(
+    trained: Trained, request: pytest.FixtureRequest, tmp_path: Path, name: str, method: str
+) -> None:
+    base = request.getfixturevalue(name)
+    backbone = load_backbone(ModelConfig(name=str(base)), words=True)
+    assembly = trained(method, backbone=backbone).eval()
+    write_peft(assembly, tmp_path, onto="causal-lm")
+    ids = torch.tensor([[5, 9, 40, 77, 3]])
+    with torch.no_grad():
+        theirs = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), tmp_path).eval()
+        assert type(theirs).__name__ == "PeftModelForCausalLM"
+        assert backbone.vocabulary is not None
+        ours = backbone.vocabulary(assembly.trunk(input_ids=ids, use_cache=False).last_hidden_state)
+        untouched = backbone.vocabulary(backbone.trunk(input_ids=ids, use_cache=False).last_hidden_state)
+        assert (theirs(input_ids=ids).logits - ours).abs().max() < 2e-5
+        assert (untouched - ours).abs().max() > 1e-3
+
+
+def test_the_adapter_of_a_decoder_is_what_the_loader_of_vllm_asks_for(
+    trained: Trained, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """vLLM's rules (vllm/lora: peft_helper.py, utils.py, lora_model.py), as it needs a GPU to run.
+
+    The configuration must have r, lora_alpha and target_modules, r at most --max-lora-rank, bias none, no
+    modules_to_save and no use_dora; use_rslora is read, the scale is then lora_alpha / sqrt(r). The tensors must lie in
+    adapter_model.safetensors; each is called base_model.model.MODULE.lora_A.weight or lora_B.weight, where MODULE is a
+    path in the model for causal words and its last part one of the matrices that the model class supports: for Llama
+    q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj (and embed_tokens, lm_head).
+    """
+    backbone = load_backbone(ModelConfig(name=str(tiny_llama)))
+    write_peft(trained("lora", backbone=backbone, targets="all", rank=4), tmp_path, onto="causal-lm")
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    supported = {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    assert (config["r"], config["lora_alpha"], config["task_type"]) == (4, 16, "CAUSAL_LM")
+    assert (config["bias"], config["modules_to_save"], config["use_dora"], config["use_rslora"]) == (
+        "none",
+        None,
+        False,
+        False,
+    )
+    assert set(config["target_modules"]) == supported
+    with torch.device("meta"):
+        whole = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tiny_llama))
+    modules = dict(whole.named_modules())
+    tensors = load_file(tmp_path / "adapter_model.safetensors")
+    assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in tensors
+    for name, tensor in tensors.items():
+        first, second, *path, part, weight = name.split(".")
+        assert (first, second, weight) == ("base_model", "model", "weight")
+        assert path[-1] in supported
+        matrix = modules[".".join(path)]
+        shapes = {"lora_A": (4, matrix.in_features), "lora_B": (matrix.out_features, 4)}
+        assert tuple(tensor.shape) == shapes[part]
+
+
+def test_an_export_says_how_it_is_loaded_and_refuses_what_cannot_be(saved: Saved, tmp_path: Path) -> None:
+    done = export(load_bundle(saved("lora", name="one")), tmp_path / "out")
+    assert str(done).endswith("onto transformers.AutoModel; without the head")
+    assert sorted(file.name for file in (tmp_path / "out").glob("adapter*")) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
+    with pytest.raises(BundleError, match="holds other files"):
+        export(load_bundle(saved("lora", name="one")), tmp_path / "out")
+    with pytest.raises(Unsupported, match="the family 'bert' is no decoder"):
+        export(load_bundle(saved("lora", name="one")), tmp_path / "decoder", onto="causal-lm")
+    with pytest.raises(Unsupported, match="no method that computes what 'bitfit' does"):
+        export(load_bundle(saved("bitfit", name="two")), tmp_path / "other")

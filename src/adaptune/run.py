@@ -177,7 +177,7 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
     pad = kitchen.assembly.backbone.tokenizer.pad_token_id
     fit = Fit(
         kitchen.assembly,
-        Batches(kitchen.encoded["train"], budget, pad=pad, seed=recipe.seed),
+        Batches(kitchen.encoded["train"], budget, pad=pad, seed=recipe.seed, whole_rows=recipe.head.whole_rows),
         recipe.train,
         seed=recipe.seed,
         metric=kitchen.metric,

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer, BartConfig, BartModel, PreTrainedModel, 
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
-from adaptune.core.types import Example, Labels, OfLabels, OfNumber, OfSequence, OfWords, Row, Sequence, Target
+from adaptune.core.types import Example, Labels, OfLabels, OfNumber, OfRow, OfSequence, OfWords, Row, Sequence, Target
 from adaptune.data.batches import Batches, Budget, collate
 from adaptune.data.encode import encode
 from adaptune.engine.config import TrainConfig
@@ -111,7 +111,13 @@ def train_on() -> Callable[..., Iterator[Step]]:
     def run(assembly: Assembly, encoded: list[Encoded], *, seed: int = 0, **settings: Any) -> Iterator[Step]:
         config = TrainConfig.model_validate({**PLAIN, "epochs": 1000, **settings})
         budget = Budget(tokens=config.batch_tokens, rows=config.batch_rows)
-        batches = Batches(encoded, budget, pad=assembly.backbone.tokenizer.pad_token_id, seed=seed)
+        batches = Batches(
+            encoded,
+            budget,
+            pad=assembly.backbone.tokenizer.pad_token_id,
+            seed=seed,
+            whole_rows=assembly.head.whole_rows,
+        )
         assembly.method.prepare(assembly.trunk, batches(0), plan_steps(batches, config))
         return train(assembly, batches, config, seed=seed)
 
@@ -147,9 +153,9 @@ def hidden_of() -> Callable[[Assembly, Batch], torch.Tensor]:
 
 def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Encoded]:
     backbone = assembly.backbone
-    examples = {OfWords: _tagged, OfLabels: _labelled, OfNumber: _rated}.get(assembly.head.target, _classified)(
-        rows, seed
-    )
+    examples = {OfWords: _tagged, OfLabels: _labelled, OfNumber: _rated, OfRow: _paired}.get(
+        assembly.head.target, _classified
+    )(rows, seed)
     return encode(
         examples,
         backbone.tokenizer,
@@ -181,6 +187,16 @@ def _rated(rows: int, seed: int) -> list[Example]:
     return [
         _retargeted(example, OfNumber(5.0 if example.expected == "yes" else 1.0)) for example in _classified(rows, seed)
     ]
+
+
+def _paired(rows: int, seed: int) -> list[Example]:
+    """The classified text beside the planted word; both match where the text has it."""
+    examples = []
+    for example in _classified(rows, seed):
+        of_row = OfRow(example.expected)
+        first = replace(example.sequences[0], target=of_row)
+        examples.append(replace(example, sequences=(first, Sequence(PLANTED, target=of_row))))
+    return examples
 
 
 def _retargeted(example: Example, target: Target) -> Example:

@@ -76,6 +76,26 @@ CASES = {
             {"text": "a", "labels": {"x": ""}},
         ),
     ),
+    "match": Case(
+        row={"text": "A plane takes off.", "pair": "A plane flies.", "label": True},
+        sequences=(Sequence("A plane takes off.", "A plane flies.", OfSequence("true")),),
+        expected="true",
+        rows=(
+            {"text": "a b", "pair": "b a", "label": "1"},
+            {"text": "c d", "pair": "e f", "label": "0"},
+            {"text": "g h", "pair": "g i", "label": 1},
+            {"text": "j", "pair": "k", "label": 0},
+        ),
+        wrong=("1", "1", "1", "0"),
+        malformed=(
+            {"text": "a", "label": "1"},
+            {"pair": "a", "label": "1"},
+            {"text": "a", "pair": " ", "label": "1"},
+            {"text": "a", "pair": 3, "label": "1"},
+            {"text": "a", "pair": "b", "label": None},
+            {"text": "a", "pair": "b", "label": ["1"]},
+        ),
+    ),
     "regress": Case(
         row={"text": "A plane takes off.", "pair": "A plane flies.", "number": "3.8"},
         sequences=(Sequence("A plane takes off.", "A plane flies.", OfNumber(3.8)),),

@@ -34,6 +34,8 @@ class Head(Part, ABC):
 
     couples_rows: ClassVar[bool] = False
     """Whether rows of one batch see each other (in-batch negatives)."""
+    whole_rows: ClassVar[bool] = False
+    """Whether all sequences of a row must stand in one batch, beside each other and in order, in training too."""
     reads_words: ClassVar[bool] = False
     """Whether it needs the model's own output layer over words."""
     target: ClassVar[type[Target]] = OfSequence

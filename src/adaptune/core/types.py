@@ -85,7 +85,14 @@ class OfWords:
     values: tuple[str | None, ...]
 
 
-Target = OfSequence | OfLabels | OfNumber | OfWords
+@dataclass(frozen=True, slots=True)
+class OfRow:
+    """A target for all sequences of a row together, a label or a number; each of them carries it."""
+
+    value: str | float
+
+
+Target = OfSequence | OfLabels | OfNumber | OfRow | OfWords
 
 
 @dataclass(frozen=True, slots=True)

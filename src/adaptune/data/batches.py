@@ -30,8 +30,13 @@ class Budget(Config):
 class Batches:
     """The batches of every epoch over encoded sequences: a pure function of seed and epoch."""
 
-    def __init__(self, encoded: Sequence[Encoded], budget: Budget, *, pad: int, seed: int) -> None:
-        """`pad` is the id of the padding token. Raises DataError where there are no sequences."""
+    def __init__(
+        self, encoded: Sequence[Encoded], budget: Budget, *, pad: int, seed: int, whole_rows: bool = False
+    ) -> None:
+        """`pad` is the id of the padding token; `whole_rows` keeps all sequences of a row in one batch, in order.
+
+        Raises DataError where there are no sequences.
+        """
         if not encoded:
             raise DataError("there are no rows to train on; check the training file, and what was skipped of it")
         self.encoded = encoded
@@ -39,10 +44,13 @@ class Batches:
         self.pad = pad
         self.seed = seed
         self._lengths = np.array([len(sequence.ids) for sequence in encoded], dtype=np.int64)
+        self._rows = _rows(encoded) if whole_rows else None
 
     def plan(self, epoch: int) -> list[NDArray[np.int64]]:
         """Indices of the sequences of each batch, in the order of one epoch."""
         generator = np.random.default_rng([self.seed, epoch])
+        if self._rows is not None:
+            return self._plan_rows(self._rows, generator)
         order = generator.permutation(len(self.encoded))
         mean = max(1.0, float(self._lengths.mean()))
         window = WINDOW * max(1, min(self.budget.rows, int(self.budget.tokens / mean)))
@@ -51,6 +59,19 @@ class Batches:
             part = order[start : start + window]
             part = part[self._lengths[part].argsort(kind="stable")]
             batches += list(cut(part, self._lengths, self.budget))
+        return [batches[index] for index in generator.permutation(len(batches))]
+
+    def _plan_rows(self, rows: list[list[int]], generator: np.random.Generator) -> list[NDArray[np.int64]]:
+        longest = np.array([self._lengths[row].max() for row in rows])
+        a_row = len(self.encoded) / len(rows)
+        window = WINDOW * max(1, min(self.budget.rows, int(self.budget.tokens / longest.mean())))
+        window = max(1, int(window / a_row))
+        order = generator.permutation(len(rows))
+        batches = []
+        for start in range(0, len(order), window):
+            part = order[start : start + window]
+            part = part[longest[part].argsort(kind="stable")]
+            batches += pack([rows[index] for index in part], self._lengths, self.budget)
         return [batches[index] for index in generator.permutation(len(batches))]
 
     def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
@@ -79,20 +100,30 @@ def cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) ->
 
 def by_rows(encoded: Sequence[Encoded], budget: Budget) -> list[NDArray[np.int64]]:
     """Batches for prediction: length-sorted, every window of a row in the same batch."""
+    lengths = np.array([len(sequence.ids) for sequence in encoded], dtype=np.int64)
+    return pack(sorted(_rows(encoded), key=lambda row: int(lengths[row].max())), lengths, budget)
+
+
+def pack(rows: Sequence[list[int]], lengths: NDArray[np.int64], budget: Budget) -> list[NDArray[np.int64]]:
+    """Consecutive rows, each with its sequences, in batches within the budget; a larger row is a batch of its own."""
+    batches: list[list[int]] = [[]]
+    longest = 0
+    for row in rows:
+        longest = max(longest, int(lengths[row].max()))
+        size = len(batches[-1]) + len(row)
+        if batches[-1] and (size > budget.rows or size * longest > budget.tokens):
+            batches.append([])
+            longest = int(lengths[row].max())
+        batches[-1] += row
+    return [np.array(batch, dtype=np.int64) for batch in batches if batch]
+
+
+def _rows(encoded: Sequence[Encoded]) -> list[list[int]]:
+    """The sequences of each row, in order."""
     rows: dict[int, list[int]] = {}
     for index, sequence in enumerate(encoded):
         rows.setdefault(sequence.row, []).append(index)
-    groups = sorted(rows.values(), key=lambda group: max(len(encoded[index].ids) for index in group))
-    batches: list[list[int]] = [[]]
-    longest = 0
-    for group in groups:
-        longest = max(longest, *(len(encoded[index].ids) for index in group))
-        size = len(batches[-1]) + len(group)
-        if batches[-1] and (size > budget.rows or size * longest > budget.tokens):
-            batches.append([])
-            longest = max(len(encoded[index].ids) for index in group)
-        batches[-1] += group
-    return [np.array(batch, dtype=np.int64) for batch in batches if batch]
+    return list(rows.values())
 
 
 def collate(sequences: Sequence[Encoded], pad: int) -> Batch:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from adaptune.core.errors import DataError
 from adaptune.core.task import Task
-from adaptune.core.types import Example, OfLabels, OfSequence, OfWords, Row
+from adaptune.core.types import Example, OfLabels, OfRow, OfSequence, OfWords, Row
 from adaptune.data.findings import SHOWN, Finding, Findings
 from adaptune.data.lengths import Lengths, lengths
 from adaptune.data.split import same_text
@@ -49,12 +49,13 @@ def class_counts(examples: Sequence[Example]) -> dict[str, int]:
 
 def _labels(example: Example) -> Iterator[tuple[bool, str]]:
     """Every label of an example, and whether a word carries it."""
-    for sequence in example.sequences:
+    of_row = any(isinstance(sequence.target, OfRow) for sequence in example.sequences)
+    for sequence in example.sequences[: 1 if of_row else None]:
         if isinstance(sequence.target, OfWords):
             yield from ((True, value) for value in sequence.target.values if value is not None)
         elif isinstance(sequence.target, OfLabels):
             yield from ((False, value) for value in sequence.target.values)
-        elif isinstance(sequence.target, OfSequence):
+        elif isinstance(sequence.target, (OfSequence, OfRow)) and isinstance(sequence.target.value, str):
             yield False, sequence.target.value
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adaptune.core.batch import Encoded
 from adaptune.core.errors import Unsupported
-from adaptune.core.types import Example, Labels, OfLabels, OfNumber, OfSequence, OfWords, Sequence, Words
+from adaptune.core.types import Example, Labels, OfLabels, OfNumber, OfRow, OfSequence, OfWords, Sequence, Words
 
 OVERLAP = 0.25
 """Share of a window that it has in common with the one before."""
@@ -69,14 +69,18 @@ def _encode_texts(
 
 
 def _sequence_labels(sequence: Sequence, labels: Labels) -> NDArray[np.int64] | NDArray[np.float32] | None:
-    if isinstance(sequence.target, OfNumber):
+    if isinstance(sequence.target, OfNumber) or (
+        isinstance(sequence.target, OfRow) and not isinstance(sequence.target.value, str)
+    ):
         return np.array([sequence.target.value], dtype=np.float32)
     if isinstance(sequence.target, OfLabels):
         several = np.zeros((1, len(labels)), dtype=np.float32)
         several[0, [labels.index(name) for name in sequence.target.values]] = 1
         return several
-    assert sequence.target is None or isinstance(sequence.target, OfSequence)
-    return None if sequence.target is None else np.array([labels.index(sequence.target.value)], dtype=np.int64)
+    if sequence.target is None:
+        return None
+    assert isinstance(sequence.target, (OfSequence, OfRow)) and isinstance(sequence.target.value, str)
+    return np.array([labels.index(sequence.target.value)], dtype=np.int64)
 
 
 def _encode_words(

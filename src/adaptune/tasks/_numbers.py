@@ -19,11 +19,10 @@ PARTS = 10
 def score_numbers(predicted: Several[float], expected: Several[float]) -> Scores:
     """Pearson's and Spearman's correlation (0 where either side does not vary) and the mean absolute error."""
     given, wanted = np.array(predicted, dtype=np.float64), np.array(expected, dtype=np.float64)
-    ranks = [scipy_stats.rankdata(side) for side in (given, wanted)]
     return Scores(
         {
             "pearson": float(correlation(count_numbers(given, wanted).sum(axis=0))),
-            "spearman": float(correlation(count_numbers(*ranks).sum(axis=0))),
+            "spearman": float(correlation(count_ranks(predicted, expected).sum(axis=0))),
             "mae": float(np.abs(given - wanted).mean()),
         }
     )
@@ -34,6 +33,11 @@ def count_numbers(predicted: Several[float] | Array, expected: Several[float] | 
     x, y = np.array(predicted, dtype=np.float64), np.array(expected, dtype=np.float64)
     x, y = x - x.mean(), y - y.mean()
     return np.stack([np.ones(len(x)), x, y, x * x, y * y, x * y], axis=1)
+
+
+def count_ranks(predicted: Several[float], expected: Several[float]) -> Array:
+    """(R, 6) as `count_numbers`, of the ranks among all rows: their correlation is Spearman's."""
+    return count_numbers(scipy_stats.rankdata(predicted), scipy_stats.rankdata(expected))
 
 
 def correlation(totals: Array) -> Array:

@@ -77,6 +77,29 @@ def tfidf_ridge(train: Sequence[str], numbers: Sequence[float], test: Sequence[s
     return [float(number) for number in model.predict(vectors.transform(test))]
 
 
+def tfidf_similarity(
+    train: Sequence[tuple[str, str]], answers: Sequence[Any], test: Sequence[tuple[str, str]]
+) -> list[Any]:
+    """Labels or numbers by a regression on one feature, the cosine of the two texts' TF-IDF vectors."""
+    chosen = _spread(len(train))
+    vectors, _ = _tfidf([text for row in chosen for text in train[row]])
+
+    def cosines(pairs: Sequence[tuple[str, str]]) -> Any:
+        """(N, 1)"""
+        firsts, seconds = (vectors.transform([pair[side] for pair in pairs]) for side in (0, 1))
+        return np.asarray(firsts.multiply(seconds).sum(axis=1)).reshape(-1, 1)
+
+    known = [answers[row] for row in chosen]
+    if isinstance(known[0], str):
+        if len(set(known)) == 1:
+            return majority(known, len(test))
+        model = sklearn_linear_model.LogisticRegression(C=100)
+    else:
+        model = sklearn_linear_model.LinearRegression()
+    model.fit(cosines([train[row] for row in chosen]), known)
+    return list(model.predict(cosines(test)).tolist())
+
+
 def _tfidf(texts: Sequence[str]) -> tuple[Any, Any]:
     """The vectoriser and the vectors of the texts it was made from."""
     if unspaced("\n".join(texts[:1000])):

@@ -147,3 +147,17 @@ def test_segments_are_padded_with_zeros() -> None:
 
 def test_a_batch_with_an_unlabelled_sequence_is_unlabelled() -> None:
     assert collate([_encoded(0, 2), _encoded(1, 2, labels=None)], pad=0).labels is None
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_whole_rows_keep_their_sequences_beside_each_other_and_in_order(epoch: int) -> None:
+    lengths = np.random.default_rng(1).integers(3, 40, size=400)
+    encoded = [_encoded(index // 2, int(length)) for index, length in enumerate(lengths)]
+    batches = Batches(encoded, Budget(tokens=128, rows=16), pad=0, seed=0, whole_rows=True)
+    plan = [indices.tolist() for indices in batches.plan(epoch)]
+    assert sorted(index for batch in plan for index in batch) == list(range(400))
+    for batch in plan:
+        assert [index + 1 for index in batch[0::2]] == batch[1::2]
+        assert all(index % 2 == 0 for index in batch[0::2])
+        assert len(batch) == 2 or len(batch) * max(lengths[batch]) <= 128
+    assert plan != [indices.tolist() for indices in batches.plan(epoch + 1)]

@@ -14,6 +14,7 @@ from adaptune.core.log import warn
 from adaptune.data.doctor import Findings, diagnose
 from adaptune.data.load import Splits, load_splits
 from adaptune.models.families import layers_of, roles_of
+from adaptune.models.layout import check_library
 from adaptune.models.load import load_config
 from adaptune.recipe import Recipe
 
@@ -39,6 +40,8 @@ def prepare(recipe: Recipe) -> Prepared:
 
     Raises DataError, ModelError or Unsupported.
     """
+    recipe.method.check_weights(recipe.model.weights)
+    check_library(recipe.model.weights)
     settings = load_config(recipe.model)
     recipe.method.check(roles_of(settings), layers_of(settings))
     splits = load_splits(recipe.data, recipe.task, seed=recipe.seed)

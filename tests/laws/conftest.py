@@ -51,13 +51,13 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def backbone_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Backbone]:
     """backbone_of("llama"): a tiny model with random weights; one object a family and type for the whole session."""
-    loaded: dict[tuple[str, str], Backbone] = {}
+    loaded: dict[tuple[str, str, str], Backbone] = {}
 
-    def find(family: str, dtype: str = "float32") -> Backbone:
-        if (family, dtype) not in loaded:
-            config = ModelConfig.model_validate({"name": str(folder(family)), "dtype": dtype})
-            loaded[family, dtype] = load_backbone(config)
-        return loaded[family, dtype]
+    def find(family: str, dtype: str = "float32", weights: str = "float") -> Backbone:
+        if (family, dtype, weights) not in loaded:
+            config = ModelConfig.model_validate({"name": str(folder(family)), "dtype": dtype, "weights": weights})
+            loaded[family, dtype, weights] = load_backbone(config)
+        return loaded[family, dtype, weights]
 
     def folder(family: str) -> Path:
         if family in ("t5", "bart"):

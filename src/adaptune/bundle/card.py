@@ -68,7 +68,7 @@ def card(manifest: Manifest, config: BundleConfig, *, metric: str, peft: bool) -
         task=PIPELINES.get(task, task).replace("-", " ").capitalize(),
         labels=len(part.labels),
         method=manifest.method["name"],
-        base=f"`{short_name(manifest.base.name)}`",
+        base=f"`{short_name(manifest.base.name)}`" + _held(manifest.base.weights),
         fingerprint=manifest.base.fingerprint,
         peft=_PEFT if peft else "",
         scores=_score_table(manifest, metric),
@@ -76,6 +76,10 @@ def card(manifest: Manifest, config: BundleConfig, *, metric: str, peft: bool) -
         version=manifest.adaptune,
         created=manifest.created,
     )
+
+
+def _held(weights: str) -> str:
+    return "" if weights == "float" else f", whose matrices are quantised to {weights} when it is loaded"
 
 
 def short_name(base: str) -> str:

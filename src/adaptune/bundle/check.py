@@ -11,7 +11,7 @@ from adaptune.models.config import ModelConfig
 from adaptune.models.families import roles_of
 from adaptune.models.find import locate
 from adaptune.models.fingerprint import fingerprint
-from adaptune.models.layout import Located
+from adaptune.models.layout import Located, check_library
 from adaptune.models.load import load_config
 
 AGAIN = "copy the bundle again from where it was made, or train it again"
@@ -63,17 +63,30 @@ def check_base(base: Base, found: str, model: str, name: str) -> None:
         )
 
 
+def check_weights(base: Base, found: str, name: str) -> None:
+    """Refuse a base whose matrices are held otherwise than they were in training. Raises BundleError."""
+    if base.weights != found:
+        raise BundleError(
+            f"bundle {name!r} was trained with model.weights={base.weights}, this base is loaded with "
+            f"model.weights={found}, and would give other answers; load it with model.weights={base.weights} "
+            "(`adaptune merge` writes a model that needs neither)"
+        )
+
+
 def find_base(base: Base, name: str, *, model: str | None, trust_remote_code: bool = False) -> ModelConfig:
     """How to load the base in its recorded precision, once its files have the recorded fingerprint.
 
-    Raises ModelError where it is not here, BundleError for another one.
+    Raises ModelError where it is not here, BundleError for another one, MissingExtra where it was quantised.
     """
     given = (
         {"name": base.name, "revision": base.revision, "gguf_file": base.gguf_file}
         if model is None
         else {"name": model}
     )
-    config = ModelConfig.model_validate({**given, "dtype": base.dtype, "trust_remote_code": trust_remote_code})
+    config = ModelConfig.model_validate(
+        {**given, "dtype": base.dtype, "weights": base.weights, "trust_remote_code": trust_remote_code}
+    )
+    check_library(config.weights)
     try:
         config, located = _find(config)
     except ModelError as error:

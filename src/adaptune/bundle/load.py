@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from adaptune.bundle.answers import BATCH_TOKENS, answer
-from adaptune.bundle.check import AGAIN, bundle_name, check_base, check_files, find_base
+from adaptune.bundle.check import AGAIN, bundle_name, check_base, check_files, check_weights, find_base
 from adaptune.bundle.golden import check_golden, dtype_of, golden_examples
 from adaptune.bundle.inputs import Input, row_of
 from adaptune.bundle.manifest import WEIGHTS, Manifest
@@ -93,6 +93,7 @@ def load_bundle(
         config = find_base(manifest.base, name, model=model, trust_remote_code=trust_remote_code)
         backbone = load_backbone(config, words=manifest.base.words)
     check_base(manifest.base, backbone.fingerprint, backbone.name, name)
+    check_weights(manifest.base, backbone.weights, name)
     assembly = Assembly(backbone, method, head, manifest.labels, seed=0)
     _check_names(state, assembly, name)
     try:

@@ -19,6 +19,7 @@ from adaptune.core.task import Task
 from adaptune.core.types import Answer, Labels, Scores
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
+from adaptune.models.config import Weights
 from adaptune.tasks import TASKS
 
 P = TypeVar("P", bound=Part)
@@ -49,6 +50,8 @@ class Base(Config):
     """Which file of that name, where it is a GGUF model in a folder or repository of several."""
     words: bool
     """Whether the head needs the model's own output layer over words."""
+    weights: Weights = "float"
+    """How the matrices of its layers were held."""
 
 
 class Learned(Config):

@@ -19,6 +19,7 @@ from adaptune.core.lazy import transformers
 from adaptune.methods.head_only import HeadOnly
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import quiet
+from adaptune.models.quantise import as_family, dequantised
 from adaptune.models.share import share
 
 HEAD = "head.safetensors"
@@ -51,7 +52,7 @@ def merge(bundle: Bundle, out: str | Path) -> Merged:
     out = Path(out).absolute()
     check_free(out)
     assembly = bundle.assembly
-    trunk: Any = assembly.method.merged(share(assembly.trunk))
+    trunk: Any = as_family(assembly.method.merged(dequantised(share(assembly.trunk))))
     layer = deepcopy(assembly.layer).to(trunk.dtype)
     whole = assembly.head.whole(layer, trunk, assembly.labels)
     # What cannot be merged is refused before anything is written.
@@ -85,7 +86,7 @@ def _check_same(bundle: Bundle, auto: str, folder: Path) -> None:
     own = bundle.assembly
     parameter = next(own.backbone.trunk.parameters())
     model: Any = getattr(transformers, auto).from_pretrained(folder, dtype=parameter.dtype).to(parameter.device).eval()
-    backbone = replace(own.backbone, whole=model, trunk=model.base_model)
+    backbone = replace(own.backbone, whole=model, trunk=model.base_model, weights="float")
     merged = Assembly(backbone, HeadOnly(), own.head, own.labels, seed=0)
     merged.layer.load_state_dict(own.layer.state_dict())
     examples = golden_examples(bundle.task, bundle.manifest.golden)

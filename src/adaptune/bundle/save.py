@@ -100,6 +100,7 @@ def _base(assembly: Assembly, gguf_file: str | None) -> Base:
         dtype=dtype_of(backbone),
         gguf_file=gguf_file,
         words=assembly.head.reads_words,
+        weights=backbone.weights,
     )
 
 

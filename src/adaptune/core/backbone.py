@@ -87,6 +87,8 @@ class Backbone:
     """Tokens the model can read."""
     pooler: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """Stored weights of the pooling layer that the trunk was loaded without, by their names within it."""
+    weights: Literal["float", "int8", "nf4"] = "float"
+    """How the matrices of its layers are held."""
 
     @property
     def hidden_size(self) -> int:

@@ -6,9 +6,13 @@ itself, and the first attribute asked of it imports it.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+# peft imports bitsandbytes wherever it is installed, which then warns of an optional kernel for some processors.
+logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
 
 
 class _Lazy(ModuleType):

@@ -54,6 +54,8 @@ class Method(Part, ABC):
     """Whether the changed trunk first computes just what the trunk did."""
     touches_base: ClassVar[bool] = False
     """Whether it trains weights of the base itself (on copies of its own)."""
+    trains_matrices: ClassVar[bool] = False
+    """Whether matrices of the base are among them, so that it must not be quantised."""
     adds_positions: ClassVar[bool] = False
     """Whether it adds positions to every sequence."""
     reads_layers: ClassVar[bool] = False
@@ -79,6 +81,15 @@ class Method(Part, ABC):
 
     def check(self, roles: Roles, layers: int) -> None:
         """Refuse a model family before its weights are loaded. Raises Unsupported."""
+
+    def check_weights(self, weights: str) -> None:
+        """Refuse a base whose matrices are held as int8 or nf4 where they would learn. Raises Unsupported."""
+        if self.trains_matrices and weights != "float":
+            raise Unsupported(
+                f"method {self.name!r} trains matrices of the base, and with model.weights={weights} they are "
+                "quantised and cannot learn; use lora or another method that adds weights of its own, or "
+                "model.weights=float"
+            )
 
     @abstractmethod
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:

@@ -177,10 +177,10 @@ def merge(trunk: torch.nn.Module) -> torch.nn.Module:
     for name, layer in tuner_layers(trunk).items():
         base = layer.get_base_layer()
         for leaf, parameter in list(base.named_parameters(recurse=False)):
-            if type(parameter) is not torch.nn.Parameter:
+            if not parameter.is_floating_point():
                 raise Unsupported(
                     f"the matrix {name!r} is quantised, and nothing can be merged into it; "
-                    "load the bundle on the model in full precision and merge there"
+                    "dequantise the trunk first, as `adaptune merge` does"
                 )
             setattr(base, leaf, torch.nn.Parameter(parameter.detach().clone(), requires_grad=False))
         layer.merge()

@@ -15,6 +15,7 @@ class Full(Method):
     paper: ClassVar[str] = "Howard and Ruder (2018), Universal language model fine-tuning for text classification"
     learning_rate: ClassVar[float] = 5e-5
     touches_base: ClassVar[bool] = True
+    trains_matrices: ClassVar[bool] = True
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
         own_copies(trunk, (name for name, _ in trunk.named_parameters(remove_duplicate=False)))

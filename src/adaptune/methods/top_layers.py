@@ -20,6 +20,7 @@ class TopLayers(Method):
     )
     learning_rate: ClassVar[float] = 1e-4
     touches_base: ClassVar[bool] = True
+    trains_matrices: ClassVar[bool] = True
 
     layers: int = Field(default=2, ge=1)
     """How many of the last layers learn."""

@@ -13,6 +13,7 @@ from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels
+from adaptune.models.quantise import numbers
 from adaptune.models.share import share
 
 FEWEST_TOKENS = 8
@@ -30,6 +31,7 @@ class Assembly(nn.Module):
     ) -> None:
         """`seed` decides every initial weight; `dropout` keeps the dropout of frozen layers. Raises Unsupported."""
         super().__init__()
+        method.check_weights(backbone.weights)
         self.backbone = backbone
         self.method = method
         self.labels = labels
@@ -81,7 +83,7 @@ class Assembly(nn.Module):
 
     def count_parameters(self) -> tuple[int, int]:
         """How many numbers learn, and how many there are."""
-        return learning(self.parameters()), sum(p.numel() for p in self.parameters())
+        return learning(self.parameters()), numbers(self)
 
     def train(self, mode: bool = True) -> Assembly:
         """Training mode for what learns; dropout in frozen layers stays off unless asked for (1.3 to 1.65x faster)."""

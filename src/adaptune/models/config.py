@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from pydantic import Field
 
 from adaptune.core.config import Config
+
+Weights: TypeAlias = Literal["float", "int8", "nf4"]
 
 
 class ModelConfig(Config):
@@ -20,6 +22,9 @@ class ModelConfig(Config):
     """Tokens a sequence may have; as many as the model was made for where none is given."""
     dtype: Literal["float32", "bfloat16", "float16", "auto"] = "float32"
     """Of the frozen weights in memory; auto: as stored."""
+    weights: Weights = "float"
+    """How the matrices of the frozen layers are held: float, in `dtype`; int8 (LLM.int8's, a quarter of float32) or nf4
+    (QLoRA's 4 bits, an eighth), quantised at loading with bitsandbytes and multiplied in `dtype`."""
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
     """How attention is computed; auto: the fastest that the family has without further libraries."""
     gguf_file: str | None = None

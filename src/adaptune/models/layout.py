@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptune.core.errors import MissingExtra, ModelError, nearest
+from adaptune.models.config import Weights
 
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors(\.index\.json)?")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
@@ -49,6 +50,12 @@ def read_config(located: Located) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ModelError(f"{str(file)!r} holds no JSON object; expected a transformers config")
     return settings
+
+
+def check_library(weights: Weights) -> None:
+    """Raises MissingExtra where the library that quantises is needed and not installed."""
+    if weights != "float" and find_spec("bitsandbytes") is None:
+        raise MissingExtra("bitsandbytes", "quantised", f"model.weights={weights}")
 
 
 def weight_files(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from adaptune.models.config import ModelConfig
 from adaptune.models.families import fitted, roles_of
 from adaptune.models.find import locate
 from adaptune.models.fingerprint import fingerprint, trunk_tensors
-from adaptune.models.layout import Located, read_config, weight_files
+from adaptune.models.layout import Located, check_library, read_config, weight_files
 
 UNKNOWN = 10**6
 """Tokenizers that know no limit say a number as large as 1e30."""
@@ -45,6 +46,7 @@ def load_backbone(config: ModelConfig, *, words: bool = False) -> Backbone:
 
     Raises ModelError, MissingExtra, Unsupported.
     """
+    check_library(config.weights)
     located = locate(config)
     roles = roles_of(_settings(config, located))
     if words and roles.family == "t5":
@@ -60,6 +62,9 @@ def load_backbone(config: ModelConfig, *, words: bool = False) -> Backbone:
     _agree_on_padding(whole, tokenizer)
     trunk = whole.base_model
     roles = fitted(roles_of(whole.config.to_dict()), trunk)
+    if config.weights != "float":
+        # Its classes stand on torch's, and what is refused before a model is loaded does not wait for torch.
+        import_module("adaptune.models.quantise").quantise(trunk, roles, config.weights)
     roles = replace(roles, segments=roles.segments and "token_type_ids" in tokenizer.model_input_names)
     return Backbone(
         whole=whole,
@@ -70,6 +75,7 @@ def load_backbone(config: ModelConfig, *, words: bool = False) -> Backbone:
         name=config.name,
         revision=located.revision,
         fingerprint=digest,
+        weights=config.weights,
         pooling=pooling_of(located.folder, roles),
         max_length=max_length_of(config, located.folder, roles, whole.config, tokenizer),
         pooler={} if words else _pooler(located, roles),

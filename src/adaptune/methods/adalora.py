@@ -49,7 +49,7 @@ class Adalora(OnPeft):
     """
 
     paper: ClassVar[str] = "Zhang et al. (2023), Adaptive budget allocation for parameter-efficient fine-tuning, ICLR"
-    learning_rate: ClassVar[float] = 2e-3
+    learning_rate: ClassVar[float] = 4e-3
     peft_type: ClassVar[str | None] = "ADALORA"
     peft_fields: ClassVar[Mapping[str, str]] = {
         "rank": "target_r",

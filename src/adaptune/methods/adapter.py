@@ -21,7 +21,7 @@ class Adapter(Method):
     """
 
     paper: ClassVar[str] = "Houlsby et al. (2019), Parameter-efficient transfer learning for NLP, ICML"
-    learning_rate: ClassVar[float] = 1e-3
+    learning_rate: ClassVar[float] = 2e-3
 
     variant: Literal["houlsby", "pfeiffer", "parallel"] = "pfeiffer"
     """Where adapters stand. houlsby: behind every attention and feed-forward part. pfeiffer (Pfeiffer et al. 2021):

@@ -16,7 +16,7 @@ class Bitfit(Method):
     """Every bias of the trunk learns, on a copy of its own."""
 
     paper: ClassVar[str] = "Ben Zaken, Ravfogel and Goldberg (2022), BitFit, ACL"
-    learning_rate: ClassVar[float] = 1e-3
+    learning_rate: ClassVar[float] = 2e-3
     touches_base: ClassVar[bool] = True
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:

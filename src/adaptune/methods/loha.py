@@ -18,7 +18,7 @@ class Loha(OnPeft):
     """Beside each chosen matrix W learns (alpha / rank) (B1 A1) * (B2 A2), of rank up to rank^2: proposition 1."""
 
     paper: ClassVar[str] = "Hyeon-Woo, Ye-Bin and Oh (2022), FedPara, ICLR; Yeh et al. (2024), LyCORIS, ICLR"
-    learning_rate: ClassVar[float] = 2e-3
+    learning_rate: ClassVar[float] = 4e-3
     peft_type: ClassVar[str | None] = "LOHA"
     peft_fields: ClassVar[Mapping[str, str]] = {"rank": "r", "alpha": "alpha"}
     peft_silent: ClassVar[frozenset[str]] = frozenset({"use_effective_conv2d"})

@@ -23,7 +23,7 @@ class Lokr(OnPeft):
     paper: ClassVar[str] = (
         "Edalati et al. (2022), KronA; Yeh et al. (2024), Navigating text-to-image customization, ICLR"
     )
-    learning_rate: ClassVar[float] = 2e-3
+    learning_rate: ClassVar[float] = 3e-3
     peft_type: ClassVar[str | None] = "LOKR"
     peft_fields: ClassVar[Mapping[str, str]] = {"rank": "r", "alpha": "alpha", "factor": "decompose_factor"}
     peft_silent: ClassVar[frozenset[str]] = frozenset({"use_effective_conv2d", "rank_dropout_scale"})

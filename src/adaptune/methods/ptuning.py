@@ -32,7 +32,7 @@ class Ptuning(Method):
     """
 
     paper: ClassVar[str] = "Liu et al. (2021), GPT understands, too"
-    learning_rate: ClassVar[float] = 1e-3
+    learning_rate: ClassVar[float] = 3e-3
     peft_type: ClassVar[str | None] = "P_TUNING"
     peft_fields: ClassVar[Mapping[str, str]] = {
         "length": "num_virtual_tokens",

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from adaptune.core.method import Method
+from adaptune.heads import HEADS
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
 
@@ -46,13 +47,14 @@ def matrix(headings: tuple[str, ...]) -> str:
 
 
 def row(method: type[Method]) -> list[str]:
-    """Methods know no task: every method meets every task."""
+    """Methods know no task: every method meets every task, unless neither it nor the task's head would learn."""
     can = (
         method.merged is not Method.merged,
         method.peft_format,
         method.mixed is not Method.mixed,
     )
-    return [f"`{method.name}`", *["✓"] * len(TASKS.names()), *("✓" if able else "–" for able in can)]
+    meets = (method.changes_trunk or HEADS.get(TASKS.get(task)().default_head).owns_weights for task in TASKS.names())
+    return [f"`{method.name}`", *("✓" if met else "–" for met in meets), *("✓" if able else "–" for able in can)]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptune.core.errors import DataError
+from adaptune.core.errors import DataError, Unsupported
 from adaptune.core.log import warn
 from adaptune.data.doctor import Findings, diagnose
 from adaptune.data.load import Splits, load_splits
@@ -44,6 +44,8 @@ def prepare(recipe: Recipe) -> Prepared:
     check_library(recipe.model.weights)
     settings = load_config(recipe.model)
     recipe.method.check(roles_of(settings), layers_of(settings))
+    recipe.head.check(roles_of(settings))
+    _refuse_learning_nothing(recipe)
     splits = load_splits(recipe.data, recipe.task, seed=recipe.seed)
     findings = diagnose(splits.parts, recipe.task)
     if findings.errors:
@@ -51,6 +53,15 @@ def prepare(recipe: Recipe) -> Prepared:
     for finding in findings.warnings:
         warn(str(finding))
     return Prepared(splits, findings, splits.columns, _fingerprint(recipe, splits))
+
+
+def _refuse_learning_nothing(recipe: Recipe) -> None:
+    method, head = recipe.method, recipe.head
+    if not method.changes_trunk and not head.owns_weights:
+        raise Unsupported(
+            f"nothing would learn: the method {method.name!r} leaves the model as it is, and the head {head.name!r} "
+            "has no weights of its own; use another method, such as lora"
+        )
 
 
 def _fingerprint(recipe: Recipe, splits: Splits) -> str:

@@ -5,28 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from adaptune.bundle.answers import encoded_for
 from adaptune.bundle.save import save_bundle
 from adaptune.bundle.start import continue_from, continued_labels
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.environment import environment, peak_memory_mb
 from adaptune.core.errors import Interrupted, TrainingError
+from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.log import Progress, notice, warn
 from adaptune.core.run_folder import RunDir
 from adaptune.core.types import Answer, Example, Scores
 from adaptune.data.batches import Batches, Budget, by_rows, collate
 from adaptune.data.encode import encode
+from adaptune.data.encode_text import encode_written
+from adaptune.data.findings import Finding
 from adaptune.data.lengths import lengths
 from adaptune.engine.checkpoint import load_checkpoint, save_checkpoint
 from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
 from adaptune.engine.signals import Stop, stopping
 from adaptune.evaluate.baselines import baselines
-from adaptune.evaluate.intervals import interval
-from adaptune.evaluate.predict import predict
+from adaptune.evaluate.intervals import interval, paired_interval
+from adaptune.evaluate.likelihood import likelihood
+from adaptune.evaluate.predict import AHEAD, WRITTEN_AHEAD, predict, stream
+from adaptune.methods.head_only import HeadOnly
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, prepare
@@ -73,7 +79,7 @@ class Kitchen:
     @property
     def metric(self) -> str:
         """What decides which weights are best."""
-        return self.recipe.train.metric or self.recipe.task.metric
+        return self.recipe.train.metric or (LOG_LIKELIHOOD if self.recipe.head.writes else self.recipe.task.metric)
 
     def examples(self, part: str) -> Sequence[Example]:
         """The examples of train, valid or test."""
@@ -81,8 +87,37 @@ class Kitchen:
 
     def predict(self, part: str) -> list[Answer]:
         """One answer a row of a part."""
+        batch_tokens, rows = self.recipe.evaluate.batch_tokens, len(self.examples(part))
+        return predict(self.assembly, self.questions(part), batch_tokens=batch_tokens, rows=rows)
+
+    def stream(self, part: str) -> Iterator[Answer]:
+        """The same, as they come."""
+        ahead = WRITTEN_AHEAD if self.assembly.head.writes else AHEAD
         batch_tokens = self.recipe.evaluate.batch_tokens
-        return predict(self.assembly, self.encoded[part], batch_tokens=batch_tokens, rows=len(self.examples(part)))
+        found = stream(self.assembly, self.questions(part), batch_tokens=batch_tokens, ahead=ahead)
+        return (answer for _, answer in found)
+
+    def unadapted(self) -> Kitchen:
+        """The same with the model as it was before training."""
+        own = self.assembly
+        plain = Assembly(own.backbone, HeadOnly(), own.head, own.labels, seed=self.recipe.seed)
+        return replace(self, assembly=plain.to(next(own.parameters()).device))
+
+    def questions(self, part: str) -> Sequence[Encoded]:
+        """What is answered: where texts are written, prompts alone."""
+        if not self.assembly.head.writes:
+            return self.encoded[part]
+        return encoded_for(self.assembly, self.examples(part), max_length=self.assembly.max_length)
+
+    def watch(self) -> Mapping[str, float]:
+        """The validation scores, what decides which weights are best among them."""
+        if self.metric == LOG_LIKELIHOOD:
+            return self.likelihood()
+        return self.score("valid", self.predict("valid")).values
+
+    def likelihood(self) -> Mapping[str, float]:
+        """Of the validation rows' texts."""
+        return likelihood(self.assembly, self.encoded["valid"], batch_tokens=self.recipe.evaluate.batch_tokens)
 
     def score(self, part: str, answers: Sequence[Answer]) -> Scores:
         """The scores of answers for a part."""
@@ -146,7 +181,7 @@ def set_up(recipe: Recipe, prepared: Prepared) -> Kitchen:
         labels = continued_labels(start, recipe.task, labels)
     assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
-    for finding in lengths(prepared.splits.train, backbone.tokenizer, assembly.max_length).findings():
+    for finding in _lengths(assembly, prepared.splits.train):
         (warn if finding.level == "warning" else notice)(str(finding))
     return Kitchen(recipe, prepared, assembly, encoded_parts(prepared, assembly), lineage)
 
@@ -161,9 +196,19 @@ def encoded_parts(prepared: Prepared, assembly: Assembly) -> dict[str, list[Enco
             assembly.labels,
             max_length=assembly.max_length,
             segments=backbone.roles.segments,
+            writing=assembly.writing,
         )
         for name, examples in prepared.splits.parts.items()
+        if name != "test" or assembly.writing is None  # of texts to be scored only the prompts are read
     }
+
+
+def _lengths(assembly: Assembly, train: Sequence[Example]) -> Sequence[Finding]:
+    """What the lengths of the training rows mean for the model."""
+    tokenizer, writing = assembly.backbone.tokenizer, assembly.writing
+    if writing is None:
+        return lengths(train, tokenizer, assembly.max_length).findings()
+    return encode_written(train, tokenizer, writing, assembly.max_length).findings()
 
 
 def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
@@ -181,7 +226,7 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
         recipe.train,
         seed=recipe.seed,
         metric=kitchen.metric,
-        evaluate=lambda: kitchen.score("valid", kitchen.predict("valid")).values,
+        evaluate=kitchen.watch,
         run=run,
         resumed=checkpoint,
     )
@@ -225,29 +270,48 @@ class Results:
 
     scores: Mapping[str, Scores]
     """Of valid and test."""
-    interval: tuple[float, float] | None
+    interval: tuple[float, float] | None = None
     """Of the task's metric on test rows; None where there are none."""
-    baselines: Mapping[str, Scores]
+    baselines: Mapping[str, Scores] = field(default_factory=dict)
+    gain: tuple[float, float] | None = None
+    """Interval of what the task's metric gained over the model as it was before, where it could write then."""
 
 
 def measure(kitchen: Kitchen, folder: RunDir) -> Results:
     """Score the best weights on validation and test rows, beside simple baselines; write the predictions."""
     recipe, task = kitchen.recipe, kitchen.recipe.task
-    answers = {part: kitchen.predict(part) for part in ("valid", "test") if kitchen.examples(part)}
-    if "test" not in answers:
-        return Results({"valid": kitchen.score("valid", answers["valid"])}, None, {})
-    if recipe.evaluate.predictions:
-        folder.write_predictions(_predictions(kitchen, answers["test"]))
-    ends = interval(
-        task,
-        [answer.value for answer in answers["test"]],
-        [example.expected for example in kitchen.examples("test")],
-        samples=recipe.evaluate.samples,
-        seed=recipe.seed,
-        level=recipe.evaluate.level,
-    )
-    beside = baselines(task, kitchen.examples("train"), kitchen.examples("test")) if recipe.evaluate.baselines else {}
-    return Results({part: kitchen.score(part, answers[part]) for part in answers}, ends, beside)
+    writes = kitchen.assembly.head.writes
+    scores = {"valid": Scores(kitchen.likelihood()) if writes else kitchen.score("valid", kitchen.predict("valid"))}
+    if not kitchen.examples("test"):
+        return Results(scores)
+    answers = [answer.value for answer in _answer_test(kitchen, folder)]
+    expected = [example.expected for example in kitchen.examples("test")]
+    options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
+    beside, gain = {}, None
+    if recipe.evaluate.baselines:
+        beside = baselines(task, kitchen.examples("train"), kitchen.examples("test"))
+    if recipe.evaluate.baselines and writes:
+        before = [answer.value for answer in kitchen.unadapted().predict("test")]
+        beside["unadapted"] = task.score(before, expected)
+        gain = paired_interval(task, answers, before, expected, **options)
+    scores["test"] = task.score(answers, expected)
+    return Results(scores, interval(task, answers, expected, **options), beside, gain)
+
+
+def _answer_test(kitchen: Kitchen, folder: RunDir) -> list[Answer]:
+    """One answer a test row, written to the predictions as they come."""
+    answers: list[Answer] = []
+
+    def records() -> Iterator[dict[str, Any]]:
+        for example, answer in zip(kitchen.examples("test"), kitchen.stream("test"), strict=True):
+            answers.append(answer)
+            yield _record(example, answer)
+
+    if kitchen.recipe.evaluate.predictions:
+        folder.write_predictions(records())
+    else:
+        answers += kitchen.stream("test")
+    return answers
 
 
 def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:
@@ -258,10 +322,11 @@ def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:
         "task": recipe.task.name,
         "method": recipe.method.name,
         "model": recipe.model.name,
-        "metric": kitchen.metric,
+        "metric": recipe.train.metric or recipe.task.metric,
         "valid": dict(results.scores["valid"].values),
         "test": dict(test.values),
         "interval": results.interval and _interval_record(recipe, *results.interval),
+        "gain": results.gain and {"over": "unadapted", **_interval_record(recipe, *results.gain)},
         "baseline": {name: dict(scores.values) for name, scores in results.baselines.items()},
         "per_class": {name: dict(row) for name, row in test.per_class.items()},
         "confusion": {"classes": list(test.classes), "counts": [list(row) for row in test.confusion]},
@@ -298,12 +363,11 @@ def _scores_record(event: Evaluation) -> dict[str, Any]:
     return {name: getattr(event, name) for name in names} | dict(event.scores)
 
 
-def _predictions(kitchen: Kitchen, answers: Sequence[Answer]) -> Iterator[dict[str, Any]]:
-    for example, answer in zip(kitchen.examples("test"), answers, strict=True):
-        yield {
-            "row": example.row.number,
-            "source": example.row.source,
-            "expected": example.expected,
-            "predicted": answer.value,
-            "probability": answer.probability,
-        }
+def _record(example: Example, answer: Answer) -> dict[str, Any]:
+    return {
+        "row": example.row.number,
+        "source": example.row.source,
+        "expected": example.expected,
+        "predicted": answer.value,
+        "probability": answer.probability,
+    }

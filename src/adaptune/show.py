@@ -17,11 +17,13 @@ def print_report(report: Mapping[str, Any]) -> None:
     """What a run came to, beside its baselines."""
     metric, ends = report["metric"], report["interval"]
     rows = [(f"baseline: {name}", f"{scores[metric]:.4f}") for name, scores in report["baseline"].items()]
-    parts = [(name, report[key]) for name, key in (("validation", "valid"), ("test", "test")) if report[key]]
+    parts = [(name, report[key]) for name, key in (("validation", "valid"), ("test", "test")) if metric in report[key]]
     rows += [(name, f"{scores[metric]:.4f}") for name, scores in parts]
     print_table([("", metric), *rows])
     if ends is not None:
         typer.echo(f"test {ends['metric']}, {ends['level']:.0%} interval: {ends['low']:.4f} to {ends['high']:.4f}")
+    if (gain := report.get("gain")) is not None:
+        typer.echo(f"gain over the unadapted model, {gain['level']:.0%}: {gain['low']:.4f} to {gain['high']:.4f}")
 
 
 def print_scores(scores: Scores) -> None:

@@ -14,7 +14,19 @@ from transformers import AutoTokenizer, BartConfig, BartModel, PreTrainedModel, 
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
-from adaptune.core.types import Example, Labels, OfLabels, OfNumber, OfRow, OfSequence, OfWords, Row, Sequence, Target
+from adaptune.core.types import (
+    Example,
+    Labels,
+    OfLabels,
+    OfNumber,
+    OfRow,
+    OfSequence,
+    OfText,
+    OfWords,
+    Row,
+    Sequence,
+    Target,
+)
 from adaptune.data.batches import Batches, Budget, collate
 from adaptune.data.encode import encode
 from adaptune.engine.config import TrainConfig
@@ -29,9 +41,11 @@ FAMILIES = ("bert", "llama", "gpt2", "t5", "bart")
 LABELS = {
     "tag": Labels(("O", "B-place", "I-place")),
     "regress": Labels(("number",), (48,), (2.0, 1.5)),
+    "generate": Labels(()),
     "": Labels(("no", "yes"), (24, 24)),
 }
 """By head; under no name those of the others."""
+SETTINGS: dict[str, dict[str, Any]] = {"generate": {"max_new_tokens": 12}}
 WORDS = "the a is and late game bank street red box never again john will send it to her house by train".split()
 PLANTED = "quick"
 """A text with this word is a `yes`; the word itself is a `B-place`. No other word starts with its letter: decoders read
@@ -51,13 +65,14 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def backbone_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Backbone]:
     """backbone_of("llama"): a tiny model with random weights; one object a family and type for the whole session."""
-    loaded: dict[tuple[str, str, str], Backbone] = {}
+    loaded: dict[tuple[str, str, str, bool], Backbone] = {}
 
-    def find(family: str, dtype: str = "float32", weights: str = "float") -> Backbone:
-        if (family, dtype, weights) not in loaded:
+    def find(family: str, dtype: str = "float32", weights: str = "float", *, words: bool = False) -> Backbone:
+        key = (family, dtype, weights, words)
+        if key not in loaded:
             config = ModelConfig.model_validate({"name": str(folder(family)), "dtype": dtype, "weights": weights})
-            loaded[family, dtype, weights] = load_backbone(config)
-        return loaded[family, dtype, weights]
+            loaded[key] = load_backbone(config, words=words)
+        return loaded[key]
 
     def folder(family: str) -> Path:
         if family in ("t5", "bart"):
@@ -81,9 +96,10 @@ def assemble(backbone_of: Callable[..., Backbone]) -> Callable[..., Assembly]:
         seed: int = 0,
         **more: Any,
     ) -> Assembly:
-        backbone = backbone_of(family, dtype)
+        made = HEADS.make({"name": head, **SETTINGS.get(head, {})})
         labels = LABELS.get(head, LABELS[""])
-        return Assembly(backbone, METHODS.make(method), HEADS.make({"name": head}), labels, seed=seed, **more)
+        backbone = backbone_of(family, dtype, words=made.reads_words)
+        return Assembly(backbone, METHODS.make(method), made, labels, seed=seed, **more)
 
     return make
 
@@ -153,16 +169,23 @@ def hidden_of() -> Callable[[Assembly, Batch], torch.Tensor]:
 
 def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Encoded]:
     backbone = assembly.backbone
-    examples = {OfWords: _tagged, OfLabels: _labelled, OfNumber: _rated, OfRow: _paired}.get(
-        assembly.head.target, _classified
-    )(rows, seed)
+    kinds = {OfWords: _tagged, OfLabels: _labelled, OfNumber: _rated, OfRow: _paired, OfText: _written}
     return encode(
-        examples,
+        kinds.get(assembly.head.target, _classified)(rows, seed),
         backbone.tokenizer,
         assembly.labels,
         max_length=backbone.max_length,
         segments=backbone.roles.segments,
+        writing=assembly.writing,
     )
+
+
+def _written(rows: int, seed: int) -> list[Example]:
+    """The planted rule as a text to be written."""
+    return [
+        Example(example.row, (Sequence(example.sequences[0].first, target=OfText(example.expected)),), example.expected)
+        for example in _classified(rows, seed)
+    ]
 
 
 def _classified(rows: int, seed: int) -> list[Example]:

@@ -10,25 +10,29 @@ import pytest
 import torch
 
 from adaptune.core.batch import Batch, Encoded
+from adaptune.core.errors import Unsupported
 from adaptune.core.types import Answer, Labels
 from adaptune.data.batches import collate
 from adaptune.heads import HEADS
 from adaptune.heads.tag import best_path
 from adaptune.models.assembly import Assembly
+from adaptune.models.families import roles_of
 
 Assemble = Callable[..., Assembly]
 Rows = Callable[..., list[Encoded]]
 FROZEN = {"name": "head_only"}
-# The own classifiers of models of two stacks read shifted inputs, and are refused.
+FAMILIES = ("bert", "llama", "gpt2", "t5", "bart")
+WRITERS = [head for head in HEADS.names() if HEADS.get(head).writes]
+READERS = [head for head in HEADS.names() if head not in WRITERS]
+# The own classifiers of models of two stacks read shifted inputs, and are refused; encoders write nothing.
 PAIRS = [
-    (family, head)
-    for head in HEADS.names()
-    for family in ("bert", "llama", "bart")
-    if (family, head) != ("bart", "as_transformers")
+    *((family, head) for head in READERS for family in ("bert", "llama", "bart")),
+    *((family, head) for head in WRITERS for family in ("llama", "gpt2", "t5", "bart")),
 ]
+PAIRS.remove(("bart", "as_transformers"))
 
 
-@pytest.fixture(params=[name for name in HEADS.names() if HEADS.get(name).confident])
+@pytest.fixture(params=[name for name in READERS if HEADS.get(name).confident])
 def of_labels(request: pytest.FixtureRequest) -> str:
     """A head that chooses between labels."""
     name: str = request.param
@@ -76,6 +80,7 @@ def test_padding_and_batch_mates_do_not_change_an_answer(assembly: Assembly, enc
             assert alone.value == pytest.approx(together[row].value, abs=1e-5)
         else:
             assert alone.value == together[row].value
+        assert alone.probability == pytest.approx(together[row].probability, abs=1e-5)
         assert alone.probabilities == pytest.approx(together[row].probabilities, abs=1e-5)
 
 
@@ -98,7 +103,9 @@ def test_a_probability_belongs_to_the_answer(assembly: Assembly, encoded_for: Ro
             assert isinstance(answer.value, float)
             continue
         assert 0.0 < answer.probability <= 1.0
-        if answer.of_each or answer.value == ():
+        if assembly.head.writes:
+            assert answer.probabilities == ()
+        elif answer.of_each or answer.value == ():
             assert len(answer.of_each) == len(answer.value)
             assert len(answer.probabilities) == len(assembly.labels)
         elif isinstance(answer.value, str):
@@ -112,6 +119,22 @@ def test_an_unlabelled_batch_decodes_like_a_labelled_one(assembly: Assembly, bat
     batch = batch_for(assembly)
     unlabelled = Batch(**{name: getattr(batch, name) for name in batch.__slots__ if name != "labels"})
     assert assembly.answers(unlabelled) == assembly.answers(batch)
+
+
+@pytest.mark.parametrize("head", WRITERS)
+def test_a_head_that_writes_refuses_a_model_that_only_reads(head: str) -> None:
+    with pytest.raises(Unsupported, match=f"'{head}' writes texts, and models of the family 'bert' only read"):
+        HEADS.make({"name": head}).check(roles_of({"model_type": "bert"}))
+
+
+@pytest.mark.parametrize("family", FAMILIES[1:])
+@pytest.mark.parametrize("head", WRITERS)
+def test_a_head_that_writes_has_no_weights_and_moves_with_its_method(
+    assemble: Assemble, head: str, family: str
+) -> None:
+    assembly = assemble(family, {"name": "lora", "rank": 2}, head)
+    assert all(name.startswith("method.") for name in assembly.state())
+    assert not any(parameter.requires_grad for parameter in assembly.layer.parameters())
 
 
 def test_old_labels_keep_their_answers_when_new_ones_come(assemble: Assemble, of_labels: str) -> None:

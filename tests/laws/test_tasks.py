@@ -12,7 +12,7 @@ import pytest
 
 from adaptune.core.errors import DataError
 from adaptune.core.task import Task
-from adaptune.core.types import Answer, Example, OfLabels, OfNumber, OfSequence, OfWords, Row, Sequence
+from adaptune.core.types import Answer, Example, OfLabels, OfNumber, OfSequence, OfText, OfWords, Row, Sequence
 from adaptune.tasks import TASKS
 
 
@@ -144,6 +144,29 @@ CASES = {
     ),
 }
 
+WRITTEN = Case(
+    row={"source": "name[Aroma], area[centre]", "target": ["Aroma is in the centre.", "In the centre is Aroma."]},
+    sequences=(Sequence("name[Aroma], area[centre]", target=OfText("Aroma is in the centre.")),),
+    expected=("Aroma is in the centre.", "In the centre is Aroma."),
+    rows=(
+        {"source": "The bank in the old town is open now", "target": "the old bank in the town is open"},
+        {"source": ["One sentence.", "Another one."], "target": "one sentence and another"},
+        {"source": "我们在公园里看到了很多人", "target": ["公园里有很多人", "很多人在公园里"]},
+    ),
+    wrong=("the old bank in the town was open", "another sentence", "公园里有人"),
+    malformed=(
+        {"target": "a"},
+        {"source": " ", "target": "a"},
+        {"source": 3, "target": "a"},
+        {"source": ["a", 1], "target": "a"},
+        {"source": "a", "target": None},
+        {"source": "a", "target": ""},
+        {"source": "a", "target": []},
+        {"source": "a", "target": ["b", " "]},
+    ),
+)
+CASES |= dict.fromkeys(("write", "translate", "summarise"), WRITTEN)
+
 
 @pytest.fixture(params=TASKS.names())
 def name(request: pytest.FixtureRequest) -> str:
@@ -232,7 +255,7 @@ def test_labels_do_not_depend_on_the_order_of_rows(task: Task, examples: list[Ex
 def test_every_row_has_a_stratum(task: Task, examples: list[Example]) -> None:
     strata = task.strata(examples)
     assert len(strata) == len(examples)
-    assert len(set(strata)) > 1
+    assert len(set(strata)) > 1 or task.target is OfText, "only texts have no classes whose shares could be kept"
 
 
 def test_a_described_answer_is_plain_json(task: Task, examples: list[Example]) -> None:

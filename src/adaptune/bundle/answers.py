@@ -31,6 +31,7 @@ def encoded_for(assembly: Assembly, examples: Sequence[Example], *, max_length: 
         assembly.labels,
         max_length=max_length,
         segments=assembly.backbone.roles.segments,
+        writing=assembly.writing,
     )
 
 

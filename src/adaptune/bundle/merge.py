@@ -15,7 +15,7 @@ from adaptune.bundle.save import check_free
 from adaptune.bundle.weights import write_tensors
 from adaptune.core.errors import BundleError
 from adaptune.core.files import replacing_folder
-from adaptune.core.lazy import transformers
+from adaptune.core.lazy import shell, transformers
 from adaptune.methods.head_only import HeadOnly
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import quiet
@@ -86,7 +86,8 @@ def _check_same(bundle: Bundle, auto: str, folder: Path) -> None:
     own = bundle.assembly
     parameter = next(own.backbone.trunk.parameters())
     model: Any = getattr(transformers, auto).from_pretrained(folder, dtype=parameter.dtype).to(parameter.device).eval()
-    backbone = replace(own.backbone, whole=model, trunk=model.base_model, weights="float")
+    words = shell.Words(model) if own.head.reads_words else None
+    backbone = replace(own.backbone, whole=model, trunk=shell.trunk_of(model), vocabulary=words, weights="float")
     merged = Assembly(backbone, HeadOnly(), own.head, own.labels, seed=0)
     merged.layer.load_state_dict(own.layer.state_dict())
     examples = golden_examples(bundle.task, bundle.manifest.golden)

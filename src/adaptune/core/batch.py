@@ -27,6 +27,13 @@ class Encoded:
     labels: NDArray[np.int64] | NDArray[np.float32] | None
     """(N,) label index of each item; or of the whole sequence (1,) a label index or a number, (1, C) 0 and 1 of
     several labels. None where unlabelled."""
+    decoder_ids: NDArray[np.int32] | None = None
+    """(S,) what the decoder of a model of two stacks reads; `tokens` are then positions in it. None: `ids`, too."""
+
+    @property
+    def length(self) -> int:
+        """Tokens that a pass reads, in both stacks."""
+        return len(self.ids) + (0 if self.decoder_ids is None else len(self.decoder_ids))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,10 @@ class Batch:
     """(N,) which item of its row."""
     labels: torch.Tensor | None = None
     """(N,) or, for whole sequences, (B,) or (B, C); None where unlabelled."""
+    decoder_ids: torch.Tensor | None = None
+    """(B, S) what the decoder of a model of two stacks reads; None: `ids`, too."""
+    decoder_mask: torch.Tensor | None = None
+    """(B, S)"""
     features: torch.Tensor | None = None
     """(B, F) numbers of the row that a head may read beside the text."""
 
@@ -62,4 +73,4 @@ class Batch:
     @property
     def tokens(self) -> int:
         """Real tokens, padding not counted."""
-        return int(self.mask.sum())
+        return int(self.mask.sum()) + (0 if self.decoder_mask is None else int(self.decoder_mask.sum()))

@@ -5,11 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, Self
 
-from adaptune.core.backbone import Backbone
+from adaptune.core.backbone import Backbone, Roles
 from adaptune.core.batch import Batch
 from adaptune.core.config import Part
 from adaptune.core.lazy import torch
-from adaptune.core.types import Answer, Labels, OfSequence, Target
+from adaptune.core.types import Answer, Labels, OfSequence, Target, Writing
+
+LOG_LIKELIHOOD = "log_likelihood"
+"""What training watches for heads that write: larger is better, and no text need be generated to know it."""
 
 
 class LossSum(NamedTuple):
@@ -39,11 +42,22 @@ class Head(Part, ABC):
     reads_words: ClassVar[bool] = False
     """Whether it needs the model's own output layer over words."""
     target: ClassVar[type[Target]] = OfSequence
-    """The targets that it learns: one of a whole sequence, or one of every word."""
+    """The targets that it learns: one of a whole sequence, one of every word, or a text."""
     confident: ClassVar[bool] = True
     """Whether larger outputs of its linear layer are more confident ones; a warm-started layer is then scaled down."""
     plain: ClassVar[bool] = False
     """Whether its layer is one linear layer over the vector that its field `pooling` names, or over every token."""
+    owns_weights: ClassVar[bool] = True
+    """Whether its layer has weights of its own."""
+    writes: ClassVar[bool] = False
+    """Whether its answers are texts that the whole model generates; its metric in training is the log-likelihood."""
+
+    def check(self, roles: Roles) -> None:
+        """Refuse a model family before its weights are loaded. Raises Unsupported."""
+
+    def writing(self, backbone: Backbone) -> Writing | None:
+        """How the texts that it learns and writes become tokens; None for a head that writes none."""
+        return None
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
         """This head with every `auto` replaced by what model and labels call for; a bundle's manifest keeps it."""

@@ -39,6 +39,8 @@ else:
 # Libraries without type hints of their own.
 datasets: Any = _Lazy("datasets")
 pyarrow_parquet: Any = _Lazy("pyarrow.parquet")
+rouge_scorer: Any = _Lazy("rouge_score.rouge_scorer")
+sacrebleu: Any = _Lazy("sacrebleu.metrics")
 scipy_stats: Any = _Lazy("scipy.stats")
 seqeval: Any = _Lazy("seqeval.metrics.sequence_labeling")
 sklearn_exceptions: Any = _Lazy("sklearn.exceptions")

@@ -71,6 +71,9 @@ class Method(Part, ABC):
     peft_silent: ClassVar[frozenset[str]] = frozenset()
     """Further fields of peft's configuration, which change nothing that a trained adapter computes."""
 
+    changes_trunk: ClassVar[bool] = True
+    """Whether anything learns inside the trunk; where not, the head must."""
+
     start: str | None = Field(default=None)
     """A bundle of the same base and method to continue from."""
 

@@ -7,7 +7,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.modeling_outputs import BaseModelOutputWithPoolingAndCrossAttentions, Seq2SeqModelOutput
+from transformers import AutoModel
+from transformers.modeling_outputs import (
+    BaseModelOutput,
+    BaseModelOutputWithPoolingAndCrossAttentions,
+    Seq2SeqModelOutput,
+)
+
+from adaptune.core.errors import Unsupported
 
 
 class Given(nn.Module):
@@ -49,12 +56,78 @@ class Words(nn.Module):
 
     def __init__(self, model: Any) -> None:
         super().__init__()
-        self.model = without_trunk(model)
+        self.beside = () if _below(model) else tuple(name for name, _ in trunk_of(model).named_children())
+        """T5's class has no trunk of its own: its stacks stand beside the output layer, under these names."""
+        if self.beside:
+            decoder = Given(model, None)
+            decoder.two_stacks = False
+            for name in self.beside:
+                model = with_module(model, name, decoder if name == "decoder" else None)
+            self.model = model
+        else:
+            self.model = without_trunk(model)
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
         """(B, T, D) -> (B, T, V) logits"""
-        logits: torch.Tensor = self.model(inputs_embeds=hidden).logits
+        if self.beside:
+            encoded = BaseModelOutput(last_hidden_state=hidden)
+            output = self.model(encoder_outputs=encoded, decoder_inputs_embeds=hidden)
+        else:
+            output = self.model(inputs_embeds=hidden)
+        logits: torch.Tensor = output.logits
         return logits
+
+    def on(self, trunk: nn.Module) -> Any:
+        """The whole model with this trunk, sharing all modules: for `generate`. Raises Unsupported."""
+        if not self.beside:
+            return with_module(self.model, self.model.base_model_prefix, trunk)
+        if trunk._forward_hooks or trunk._forward_pre_hooks:
+            raise Unsupported(
+                "the method changes what goes into or comes out of a T5 as a whole, and generation calls its encoder "
+                "and decoder one by one; use another method, or a model of another family"
+            )
+        whole = self.model
+        for name in self.beside:
+            whole = with_module(whole, name, trunk.get_submodule(name))
+        return whole
+
+
+class Borrowed(nn.Module):
+    """A head's layer that is the base model's own output layer: nothing of it learns or is saved."""
+
+    def __init__(self, words: nn.Module) -> None:
+        super().__init__()
+        self.words = words
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """(N, D) -> (N, V) logits"""
+        logits: torch.Tensor = self.words(hidden[None])[0]
+        return logits
+
+    def state_dict(self, *_: Any, **__: Any) -> Any:
+        """Empty."""
+        return {}
+
+    def load_state_dict(self, state_dict: Any, *_: Any, **__: Any) -> Any:
+        """Raises KeyError for tensors, which have no place here."""
+        if state_dict:
+            raise KeyError(f"{next(iter(state_dict))}: the output layer is the base model's own")
+
+
+def trunk_of(model: Any) -> Any:
+    """A whole model's base model; of a T5, whose class keeps none, one made of its stacks."""
+    if _below(model):
+        return model.base_model
+    with torch.device("meta"):
+        trunk = AutoModel.from_config(model.config)
+    for name in trunk._modules:
+        trunk._modules[name] = model.get_submodule(name)
+    return trunk.train(model.training)
+
+
+def _below(model: Any) -> bool:
+    """Whether a whole model keeps its base model as one module, or is that itself."""
+    return hasattr(model, model.base_model_prefix) or not hasattr(model, "lm_head")
 
 
 def with_module(model: nn.Module, path: str, module: nn.Module | None) -> nn.Module:

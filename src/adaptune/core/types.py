@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 Words = tuple[str, ...]
 
+SOURCE = "{source}"
+"""Where a template has the text that it stands around."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -92,7 +95,14 @@ class OfRow:
     value: str | float
 
 
-Target = OfSequence | OfLabels | OfNumber | OfRow | OfWords
+@dataclass(frozen=True, slots=True)
+class OfText:
+    """A target that is itself a text, to be written after reading the sequence."""
+
+    value: str
+
+
+Target = OfSequence | OfLabels | OfNumber | OfRow | OfWords | OfText
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,8 @@ class Sequence:
     """None where the row is unlabelled."""
     overflow: Literal["cut", "window"] = "cut"
     """What happens to a first part longer than the model: cut at the end, or read in overlapping windows."""
+    template: str | None = None
+    """For targets of text: what is read, SOURCE where the first part stands; None: as the model's kind calls for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,7 @@ class Answer:
     """What a head says of one row."""
 
     value: Any
-    """A label (classify), several (multilabel), a number (regress), one tag a word (tag)."""
+    """A label (classify), several (multilabel), a number (regress), one tag a word (tag), a text (write, translate)."""
     probability: float | None
     """Of the value: in [0, 1]; for the tags of words the mean over them, for several labels that of exactly these. None
     where the answer is a number, which has none."""
@@ -143,6 +155,20 @@ class Scores:
     confusion: tuple[tuple[int, ...], ...] = ()
     """Counts, expected class a row, predicted class a column, in the order of `classes`."""
     classes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How a text to be written, and the prompt before it, become tokens."""
+
+    start: int | None
+    """What a decoder beside an encoder reads first; None for models of one stack, which go on from their prompt."""
+    most: int
+    """Tokens that a text may have, its end included: a prompt leaves room for them."""
+    cut: Literal["left", "right"]
+    """Which end a source loses that is too long."""
+    long_target: Literal["refuse", "cut", "skip"]
+    """What happens to rows whose target has more tokens than `most`."""
 
 
 Array = Any

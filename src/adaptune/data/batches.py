@@ -43,7 +43,7 @@ class Batches:
         self.budget = budget
         self.pad = pad
         self.seed = seed
-        self._lengths = np.array([len(sequence.ids) for sequence in encoded], dtype=np.int64)
+        self._lengths = np.array([sequence.length for sequence in encoded], dtype=np.int64)
         self._rows = _rows(encoded) if whole_rows else None
 
     def plan(self, epoch: int) -> list[NDArray[np.int64]]:
@@ -100,7 +100,7 @@ def cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) ->
 
 def by_rows(encoded: Sequence[Encoded], budget: Budget) -> list[NDArray[np.int64]]:
     """Batches for prediction: length-sorted, every window of a row in the same batch."""
-    lengths = np.array([len(sequence.ids) for sequence in encoded], dtype=np.int64)
+    lengths = np.array([sequence.length for sequence in encoded], dtype=np.int64)
     return pack(sorted(_rows(encoded), key=lambda row: int(lengths[row].max())), lengths, budget)
 
 
@@ -128,20 +128,34 @@ def _rows(encoded: Sequence[Encoded]) -> list[list[int]]:
 
 def collate(sequences: Sequence[Encoded], pad: int) -> Batch:
     """One batch, padded on the right to its longest sequence."""
-    lengths = np.array([len(sequence.ids) for sequence in sequences])
-    shape = (len(sequences), int(lengths.max()))
-    mask = np.arange(shape[1])[None, :] < lengths[:, None]
-    ids = np.full(shape, pad, dtype=np.int64)
-    ids[mask] = np.concatenate([sequence.ids for sequence in sequences])
+    ids, mask = _padded([sequence.ids for sequence in sequences], pad)
     tensors = {
         "rows": np.array([sequence.row for sequence in sequences], dtype=np.int64),
         "mask": mask.astype(np.int64),
         "ids": ids,
         **_segments(sequences, mask),
+        **_decoder(sequences, pad),
         **_items(sequences),
         **_labels(sequences),
     }
     return Batch(**{name: torch.from_numpy(array) for name, array in tensors.items()})
+
+
+def _padded(rows: Sequence[NDArray[np.int32]], pad: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """(B, T) ids and mask."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(int(lengths.max()))[None, :] < lengths[:, None]
+    ids = np.full(mask.shape, pad, dtype=np.int64)
+    ids[mask] = np.concatenate(rows)
+    return ids, mask
+
+
+def _decoder(sequences: Sequence[Encoded], pad: int) -> dict[str, NDArray[np.int64]]:
+    rows = [sequence.decoder_ids for sequence in sequences if sequence.decoder_ids is not None]
+    if len(rows) < len(sequences):
+        return {}
+    ids, mask = _padded(rows, pad)
+    return {"decoder_ids": ids, "decoder_mask": mask.astype(np.int64)}
 
 
 def _segments(sequences: Sequence[Encoded], mask: NDArray[np.bool_]) -> dict[str, NDArray[np.int64]]:

@@ -18,8 +18,8 @@ class DataConfig(Config):
     """Where the rows are, and how they are read."""
 
     train: str = Field(min_length=1)
-    """The training rows: a file, a pattern of several (`fold*.json`), or `hub:NAME` (`hub:NAME:CONFIG`,
-    `hub:NAME@SPLIT`) for a data set of a hub."""
+    """The training rows: a file, a pattern of several (`fold*.json`), two files whose lines belong together
+    (`train.{de,en}`, sources first), or `hub:NAME` (`hub:NAME:CONFIG`, `hub:NAME@SPLIT`) for a data set of a hub."""
     valid: str | None = Field(default=None, min_length=1)
     """Rows that decide when training stops and which weights are kept; none: cut from the training rows."""
     test: str | None = Field(default=None, min_length=1)

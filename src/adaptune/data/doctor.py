@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from adaptune.core.errors import DataError
 from adaptune.core.task import Task
-from adaptune.core.types import Example, OfLabels, OfRow, OfSequence, OfWords, Row
+from adaptune.core.types import Example, OfLabels, OfRow, OfSequence, OfText, OfWords, Row
 from adaptune.data.findings import SHOWN, Finding, Findings
 from adaptune.data.lengths import Lengths, lengths
 from adaptune.data.split import same_text
@@ -135,9 +135,10 @@ def _leaks(splits: Mapping[str, Sequence[Example]]) -> Iterator[Finding]:
 
 
 def _contradictions(splits: Mapping[str, Sequence[Example]]) -> Iterator[Finding]:
+    """Of one source there may be several texts."""
     first: dict[str, Example] = {}
     against = []
-    for example in (example for examples in splits.values() for example in examples):
+    for example in (example for examples in splits.values() for example in examples if not _is_written(example)):
         other = first.setdefault(same_text(example), example)
         if other.expected != example.expected:
             labels = (example.expected, other.expected)
@@ -146,6 +147,10 @@ def _contradictions(splits: Mapping[str, Sequence[Example]]) -> Iterator[Finding
     if against:
         text = f"{_rows(len(against))} with a text that has another label elsewhere"
         yield Finding("warning", f"{text}; correct the labels, or remove one of each pair", tuple(against))
+
+
+def _is_written(example: Example) -> bool:
+    return any(isinstance(sequence.target, OfText) for sequence in example.sequences)
 
 
 def _as_in(row: Row, other: Row, more: str = "") -> str:

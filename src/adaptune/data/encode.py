@@ -12,7 +12,20 @@ from numpy.typing import NDArray
 
 from adaptune.core.batch import Encoded
 from adaptune.core.errors import Unsupported
-from adaptune.core.types import Example, Labels, OfLabels, OfNumber, OfRow, OfSequence, OfWords, Sequence, Words
+from adaptune.core.types import (
+    Example,
+    Labels,
+    OfLabels,
+    OfNumber,
+    OfRow,
+    OfSequence,
+    OfWords,
+    Sequence,
+    Words,
+    Writing,
+)
+from adaptune.data.encode_text import encode_written
+from adaptune.data.special_tokens import special_tokens
 
 OVERLAP = 0.25
 """Share of a window that it has in common with the one before."""
@@ -21,12 +34,21 @@ _CJK = re.compile("[\u3000-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uffef\U000200
 
 
 def encode(
-    examples: Several[Example], tokenizer: Any, labels: Labels, *, max_length: int, segments: bool
+    examples: Several[Example],
+    tokenizer: Any,
+    labels: Labels,
+    *,
+    max_length: int,
+    segments: bool,
+    writing: Writing | None = None,
 ) -> list[Encoded]:
     """Every example as one or more token sequences, `Encoded.row` its index.
 
-    `tokenizer` is a transformers fast tokenizer, `segments` says whether the model takes token types.
+    `tokenizer` is a transformers fast tokenizer, `segments` says whether the model takes token types. `writing`: how
+    texts that are to be written become tokens, where the head writes.
     """
+    if writing is not None:
+        return encode_written(examples, tokenizer, writing, max_length).encoded
     words: list[tuple[int, Sequence]] = []
     texts: list[tuple[int, Sequence]] = []
     for row, example in enumerate(examples):
@@ -177,7 +199,7 @@ class Pieces:
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
-        self.prefix, self.suffix = _special(tokenizer)
+        self.prefix, self.suffix = special_tokens(tokenizer)
         self._spaced = self._marks_spaces()
         self._known: dict[str | _Glued, list[int]] = {}
 
@@ -223,13 +245,3 @@ class Pieces:
             return ids[1:]
         bare = self._tokenizer.convert_tokens_to_ids(pieces[0][1:])
         return ids if bare in (None, self._tokenizer.unk_token_id) else [bare, *ids[1:]]
-
-
-def _special(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The special tokens before and after a single sequence."""
-    bare = tokenizer("a", add_special_tokens=False)["input_ids"]
-    whole = tokenizer("a")["input_ids"]
-    for start in range(len(whole) - len(bare) + 1):
-        if whole[start : start + len(bare)] == bare:
-            return whole[:start], whole[start + len(bare) :]
-    raise Unsupported("the tokenizer changes a text when it adds special tokens; words cannot be aligned with it")

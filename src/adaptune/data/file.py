@@ -12,6 +12,7 @@ from adaptune.data.formats.conll import read_conll
 from adaptune.data.formats.delimited import read_delimited
 from adaptune.data.formats.hub import is_of_hub, read_hub
 from adaptune.data.formats.json_rows import read_json, read_jsonl
+from adaptune.data.formats.parallel import halves, read_parallel
 from adaptune.data.formats.parquet import read_parquet
 from adaptune.data.table import Table, shown
 from adaptune.data.text import decode, fault_in, faulty, lines_of
@@ -44,6 +45,8 @@ def read_table(path: str | Path, config: DataConfig, *, part: str = "train") -> 
     source = str(path)
     if is_of_hub(source):
         return read_hub(source, part)
+    if (pair := halves(source)) is not None:
+        return _read_pair(pair, source, config)
     path = Path(path)
     content = _content(path)
     fingerprint = hashlib.sha256(content).hexdigest()
@@ -58,6 +61,16 @@ def read_table(path: str | Path, config: DataConfig, *, part: str = "train") -> 
     if decoded.notice:
         table.notices.insert(0, decoded.notice)
     return (_without_faults(table) if faulty(decoded.text) else table), fingerprint
+
+
+def _read_pair(pair: tuple[str, str], source: str, config: DataConfig) -> tuple[Table, str]:
+    """Two files whose lines belong together."""
+    contents = [_content(Path(name)) for name in pair]
+    decoded = [decode(content, config.encoding, name) for content, name in zip(contents, pair, strict=True)]
+    table = read_parallel([one.text for one in decoded], pair, source)
+    table.notices += [one.notice for one in decoded if one.notice]
+    fingerprint = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+    return _without_faults(table), fingerprint
 
 
 def format_of(path: Path, text: str) -> Format:

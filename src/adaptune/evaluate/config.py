@@ -15,8 +15,9 @@ class EvaluateConfig(Config):
     level: float = Field(default=0.95, gt=0, lt=1)
     """Share of such intervals that are to hold the true value."""
     baselines: bool = True
-    """Whether plain models (majority, TF-IDF with logistic regression, most frequent tag) are measured beside it."""
+    """Whether plain models (majority, TF-IDF with logistic regression, most frequent tag) are measured beside it; where
+    texts are written, the model as it was before training, too."""
     batch_tokens: int = Field(default=8192, ge=1)
-    """Most tokens in one batch of prediction, padding included."""
+    """Most tokens in one batch of prediction, padding and what may be written included."""
     predictions: bool = True
     """Whether every test row's answer is written to predictions.jsonl."""

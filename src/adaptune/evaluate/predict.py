@@ -15,6 +15,9 @@ MOST_SEQUENCES = 1024
 AHEAD = 4096
 """Rows that a stream reads before it answers: enough to fill batches with rows of like length."""
 
+WRITTEN_AHEAD = 256
+"""The same where texts are written: what was lost with an interrupted run is little."""
+
 
 def predict(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int, rows: int) -> list[Answer]:
     """One answer a row; `rows` is how many there are, and each has at least one sequence."""
@@ -36,6 +39,12 @@ def stream(
             yield sequences[0].row, answers[sequences[0].row]
 
 
+def _budget(assembly: Assembly, batch_tokens: int) -> Budget:
+    """Every text to be written takes as many tokens as it may have."""
+    most = 1 if assembly.writing is None else assembly.writing.most
+    return Budget(tokens=batch_tokens, rows=max(1, min(MOST_SEQUENCES, batch_tokens // most)))
+
+
 def _answers(assembly: Assembly, encoded: Sequence[Encoded], batch_tokens: int) -> dict[int, Answer]:
     """Answers by row; the assembly is in evaluation mode meanwhile."""
     device = next(assembly.parameters()).device
@@ -44,7 +53,7 @@ def _answers(assembly: Assembly, encoded: Sequence[Encoded], batch_tokens: int) 
     assembly.eval()
     answers: dict[int, Answer] = {}
     try:
-        for indices in by_rows(encoded, Budget(tokens=batch_tokens, rows=MOST_SEQUENCES)):
+        for indices in by_rows(encoded, _budget(assembly, batch_tokens)):
             answers |= assembly.answers(collate([encoded[index] for index in indices], pad).to(device))
     finally:
         assembly.train(training)

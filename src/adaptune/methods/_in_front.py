@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from adaptune.core.errors import Unsupported
@@ -29,10 +30,18 @@ def words(trunk: Any, count: int) -> torch.Tensor:
 
 
 def put_in_front(trunk: torch.nn.Module, *, two_stacks: bool) -> None:
-    """Let every pass read the trunk's prompt before the input, by hooks."""
-    trunk.register_forward_pre_hook(_lengthen, with_kwargs=True)
-    if not two_stacks:  # of two stacks the encoder alone reads the prompt, and the decoder's states are what heads see
-        trunk.register_forward_hook(_shorten)
+    """Let every text be read behind the trunk's prompt, by hooks; of a cached text, whose prompt was read, only the
+    positions and the mask know of it.
+
+    Of two stacks the encoder alone reads the prompt, and each of them may be called by itself.
+    """
+    if not two_stacks:
+        trunk.register_forward_pre_hook(partial(_lengthen, trunk), with_kwargs=True)
+        trunk.register_forward_hook(_shorten, with_kwargs=True)
+        return
+    encoder, decoder = trunk.get_submodule("encoder"), trunk.get_submodule("decoder")
+    encoder.register_forward_pre_hook(partial(_lengthen, trunk), with_kwargs=True)
+    decoder.register_forward_pre_hook(partial(_look_back, trunk), with_kwargs=True)
 
 
 def prompt_of(trunk: Any) -> torch.Tensor:
@@ -86,28 +95,59 @@ def from_peft_prompt(trunk: Any, tensors: State, length: int) -> State:
     return {NAME: tensors[_PEFT_NAME]}
 
 
-def _lengthen(trunk: Any, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+def _lengthen(
+    trunk: Any, _module: Any, given: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Inputs of a pass with the prompt before them; it has the first positions, is not masked and of the first type."""
-    if given or named.get("past_key_values") is not None:
-        raise Unsupported(
-            "a trunk with a prompt in front reads whole inputs by name, without past keys and values; "
-            "pass input_ids=..., and use_cache=False"
-        )
-    named = dict(named)
+    if len(given) > 1:
+        raise Unsupported("a trunk with a prompt in front takes its inputs by name; pass input_ids=...")
+    named, length = {**dict(zip(("input_ids",), given, strict=False)), **named}, _length(trunk)
+    if named.get("position_ids") is not None:
+        named["position_ids"] = named["position_ids"] + length
+    if _seen(named.get("past_key_values")):
+        _widen(named, "attention_mask", length, 1)
+        return (), named
     ids, embeddings = named.pop("input_ids", None), named.pop("inputs_embeds", None)
     embedded = trunk.get_input_embeddings()(ids) if embeddings is None else embeddings
     prompt = prompt_of(trunk).to(embedded.dtype).expand(len(embedded), -1, -1)
     named["inputs_embeds"] = torch.cat([prompt, embedded], dim=1)
-    for name, value in (("attention_mask", 1), ("token_type_ids", 0)):
-        if named.get(name) is not None:
-            front = named[name].new_full(prompt.shape[:2], value)
-            named[name] = torch.cat([front, named[name]], dim=1)
+    _widen(named, "attention_mask", length, 1)
+    _widen(named, "token_type_ids", length, 0)
+    if (positions := named.get("position_ids")) is not None:
+        front = torch.arange(length, device=positions.device).expand(len(positions), -1)
+        named["position_ids"] = torch.cat([front.to(positions.dtype), positions], dim=1)
     return (), named
 
 
-def _shorten(trunk: Any, _given: tuple[Any, ...], output: Any) -> Any:
-    length = len(trunk.prompt_offset if _NETWORK in trunk._modules else trunk.prompt)
-    output.last_hidden_state = output.last_hidden_state[:, length:]
+def _look_back(
+    trunk: Any, _module: Any, given: tuple[Any, ...], named: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Inputs of a decoder, which sees the prompt in what the encoder gave."""
+    named = dict(named)
+    _widen(named, "encoder_attention_mask", _length(trunk), 1)
+    return given, named
+
+
+def _widen(named: dict[str, Any], name: str, length: int, value: int) -> None:
+    """Put columns of one value before a (B, T) tensor, where there is one."""
+    if (tensor := named.get(name)) is not None:
+        named[name] = torch.cat([tensor.new_full((len(tensor), length), value), tensor], dim=1)
+
+
+def _seen(past: Any) -> int:
+    """How many positions a cache holds."""
+    return 0 if past is None else int(past.get_seq_length())
+
+
+def _length(trunk: Any) -> int:
+    return len(trunk.prompt_offset if _NETWORK in trunk._modules else trunk.prompt)
+
+
+def _shorten(trunk: Any, _given: tuple[Any, ...], named: dict[str, Any], output: Any) -> Any:
+    """Without the prompt's own states, in the pass that read it: the one whose states are all that a cache holds."""
+    states = output.last_hidden_state
+    if _seen(named.get("past_key_values")) in (0, states.shape[1]):
+        output.last_hidden_state = states[:, _length(trunk) :]
     return output
 
 

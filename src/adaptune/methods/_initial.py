@@ -126,5 +126,9 @@ def _pass(trunk: torch.nn.Module, batch: Batch) -> None:
         inputs["token_type_ids"] = batch.segments
     config: Any = trunk.config
     if config.is_encoder_decoder:
-        inputs |= {"decoder_input_ids": batch.ids, "decoder_attention_mask": batch.mask}
+        own = batch.decoder_ids is not None
+        inputs |= {
+            "decoder_input_ids": batch.decoder_ids if own else batch.ids,
+            "decoder_attention_mask": batch.decoder_mask if own else batch.mask,
+        }
     trunk(**inputs)

@@ -14,6 +14,7 @@ class HeadOnly(Method):
 
     paper: ClassVar[str] = "Alain and Bengio (2016), Understanding intermediate layers using linear classifier probes"
     learning_rate: ClassVar[float] = 1e-3
+    changes_trunk: ClassVar[bool] = False
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
         return trunk

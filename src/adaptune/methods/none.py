@@ -19,6 +19,7 @@ class Nothing(Method):
     paper: ClassVar[str] = ""
     learning_rate: ClassVar[float] = 1e-3
     steps: ClassVar[bool] = False
+    changes_trunk: ClassVar[bool] = False
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
         return trunk

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,9 +13,10 @@ from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
-from adaptune.core.types import Answer, Labels
+from adaptune.core.types import Answer, Labels, Writing
 from adaptune.models.quantise import numbers
 from adaptune.models.share import share
+from adaptune.models.write import write, writer
 
 FEWEST_TOKENS = 8
 """As few as model.max_length may ask for."""
@@ -48,13 +50,20 @@ class Assembly(nn.Module):
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.trunk = method.apply(trunk, backbone.roles)
-            self.layer = self.head.build(backbone, labels)
+            self.layer = self.head.build(_with_own_words(backbone, self.head), labels)
+        if self.head.writes:
+            writer(self)  # refused now, not after training
         self.to(device)
 
     @property
     def max_length(self) -> int:
         """Tokens of a text that fit beside the positions that the method adds."""
         return self.backbone.max_length - self.method.positions
+
+    @property
+    def writing(self) -> Writing | None:
+        """How texts become tokens, where the head writes some."""
+        return self.head.writing(self.backbone)
 
     def forward(self, batch: Batch) -> LossSum:
         """The loss over a batch, as sum and count."""
@@ -69,6 +78,8 @@ class Assembly(nn.Module):
     @torch.inference_mode()
     def answers(self, batch: Batch) -> dict[int, Answer]:
         """One Answer for every row of the batch, by row index."""
+        if self.head.writes:
+            return write(self, batch)
         return self.head.decode(self.layer, self.hidden(batch), batch, self.labels)
 
     def state(self) -> dict[str, Tensor]:
@@ -83,7 +94,9 @@ class Assembly(nn.Module):
 
     def count_parameters(self) -> tuple[int, int]:
         """How many numbers learn, and how many there are."""
-        return learning(self.parameters()), numbers(self)
+        own = {parameter.data_ptr() for parameter in self.trunk.parameters()}
+        tied = sum(p.numel() for p in self.layer.parameters() if p.data_ptr() in own)
+        return learning(self.parameters()), numbers(self) - tied
 
     def train(self, mode: bool = True) -> Assembly:
         """Training mode for what learns; dropout in frozen layers stays off unless asked for (1.3 to 1.65x faster)."""
@@ -113,9 +126,18 @@ class Assembly(nn.Module):
             inputs["token_type_ids"] = batch.segments
         if len(roles.stacks) == 2:
             inputs |= {f"decoder_{name}": given, "decoder_attention_mask": batch.mask}
+            if batch.decoder_ids is not None:
+                inputs |= {"decoder_input_ids": batch.decoder_ids, "decoder_attention_mask": batch.decoder_mask}
         if roles.main.causal:
             inputs["use_cache"] = False
         return inputs
+
+
+def _with_own_words(backbone: Backbone, head: Head) -> Backbone:
+    """The backbone for a head to build on: one that keeps the output layer over words gets modules of its own."""
+    if not head.reads_words or backbone.vocabulary is None:
+        return backbone
+    return replace(backbone, vocabulary=share(backbone.vocabulary).requires_grad_(False))
 
 
 def _below(prefix: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

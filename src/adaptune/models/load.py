@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptune.core.backbone import Backbone, Pooling, Roles
-from adaptune.core.errors import ModelError, Unsupported
+from adaptune.core.errors import ModelError
 from adaptune.core.lazy import shell, torch, transformers
 from adaptune.core.log import notice, warn
 from adaptune.models.config import ModelConfig
@@ -49,10 +49,6 @@ def load_backbone(config: ModelConfig, *, words: bool = False) -> Backbone:
     check_library(config.weights)
     located = locate(config)
     roles = roles_of(_settings(config, located))
-    if words and roles.family == "t5":
-        raise Unsupported(
-            "the family 't5' keeps its trunk and its words in one; heads that write words need another family"
-        )
     digest = fingerprint(located, roles)
     if located.source not in ("folder", "file"):
         notice(f"model {config.name}: from {located.source}" + (f" ({located.gguf})" if located.gguf else ""))
@@ -60,7 +56,7 @@ def load_backbone(config: ModelConfig, *, words: bool = False) -> Backbone:
         tokenizer = _tokenizer(config, located)
         whole = _model(config, located, roles, words)
     _agree_on_padding(whole, tokenizer)
-    trunk = whole.base_model
+    trunk = shell.trunk_of(whole)
     roles = fitted(roles_of(whole.config.to_dict()), trunk)
     if config.weights != "float":
         # Its classes stand on torch's, and what is refused before a model is loaded does not wait for torch.

@@ -12,10 +12,11 @@ from adaptune.bundle.config import BundleConfig
 from adaptune.core.catalogue import Catalogue, section
 from adaptune.core.config import Config, Part
 from adaptune.core.errors import AdaptuneError, RecipeError, Unsupported, nearest
-from adaptune.core.head import Head
+from adaptune.core.head import LOG_LIKELIHOOD, Head
 from adaptune.core.method import Method
 from adaptune.core.task import Task
 from adaptune.data.config import DataConfig
+from adaptune.data.formats.parallel import halves
 from adaptune.data.read import files_of
 from adaptune.engine.config import TrainConfig
 from adaptune.evaluate.config import EvaluateConfig
@@ -137,7 +138,7 @@ def _build(source: Source, out: Path) -> Recipe | None:
     given = {key: source.sections[key] for key in RunSettings.model_fields if key in source.sections}
     run = _built(source, "", RunSettings, given)
     if task is not None:
-        _check_metric(source, task)
+        _check_metric(source, task, head)
         _check_columns(source, task)
     _check_files(source)
     if source.problems or run is None:
@@ -213,12 +214,13 @@ def _check_steps(source: Source, method: Method | None, train: Config | None) ->
     )
 
 
-def _check_metric(source: Source, task: Task) -> None:
+def _check_metric(source: Source, task: Task, head: Head | None) -> None:
     metric = _text(source, "train", "metric")
-    if metric is None or metric in task.metrics:
+    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.writes else ()))
+    if metric is None or metric in metrics:
         return
-    hint = nearest(metric, task.metrics)
-    known = ", ".join(task.metrics)
+    hint = nearest(metric, metrics)
+    known = ", ".join(metrics)
     source.report("train.metric", f"train.metric: task {task.name!r} has no {metric!r}{hint} (it has: {known})")
 
 
@@ -234,9 +236,12 @@ def _check_columns(source: Source, task: Task) -> None:
 
 def _check_files(source: Source) -> None:
     for part, key in (("data", "train"), ("data", "valid"), ("data", "test"), ("method", "start")):
-        name = _text(source, part, key)
-        if name is None or name.startswith("hub:") or "${" in name or Path(name).exists() or files_of(name):
+        given = _text(source, part, key)
+        if given is None or given.startswith("hub:") or "${" in given or files_of(given):
             continue  # an environment variable that is not set has been reported
+        name = next((one for one in halves(given) or (given,) if not Path(one).exists()), None)
+        if name is None:
+            continue
         neighbour = Path(source.name).parent / name
         if neighbour.exists():
             hint = f"; paths are relative to where the command runs: write {str(neighbour)!r}"

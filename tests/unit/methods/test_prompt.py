@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import DynamicCache
 
 from adaptune.core.errors import Unsupported
 from adaptune.core.types import Example, Labels, OfSequence, Row, Sequence
@@ -90,11 +91,27 @@ def test_a_random_prompt_lies_within_half_of_zero(tiny: Make, make: Make) -> Non
     assert 0.4 < float(prompt.max()) <= 0.5
 
 
-def test_past_keys_and_values_are_refused(tiny: Make, make: Make) -> None:
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+def test_behind_a_cache_the_prompt_is_read_once(tiny: Make, make: Make, family: str) -> None:
+    trunk = tiny(family).changed(make("prompt", length=3))
+    whole = trunk(input_ids=TEXTS, use_cache=False).last_hidden_state
+    first = trunk(input_ids=TEXTS[:, :2], past_key_values=DynamicCache(), use_cache=True)
+    assert first.last_hidden_state.shape[1] == 2
+    rest = trunk(
+        input_ids=TEXTS[:, 2:],
+        attention_mask=torch.ones_like(TEXTS),
+        position_ids=torch.arange(2, TEXTS.shape[1])[None],
+        past_key_values=first.past_key_values,
+        use_cache=True,
+    )
+    found = torch.cat([first.last_hidden_state, rest.last_hidden_state], dim=1)
+    assert torch.allclose(found, whole, atol=1e-5)
+
+
+def test_inputs_without_names_are_refused(tiny: Make, make: Make) -> None:
     trunk = tiny("gpt2").changed(make("prompt"))
-    past = tiny("gpt2").base(input_ids=TEXTS, use_cache=True).past_key_values
-    with pytest.raises(Unsupported, match=r"without past keys and values; .* use_cache=False"):
-        trunk(input_ids=TEXTS, past_key_values=past)
+    with pytest.raises(Unsupported, match="takes its inputs by name"):
+        trunk(TEXTS, None)
 
 
 def test_a_prompt_says_how_many_positions_it_adds(make: Make) -> None:

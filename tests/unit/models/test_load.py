@@ -15,9 +15,17 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoModelForCausalLM, BartConfig, BartForConditionalGeneration, BertForMaskedLM
+from transformers import (
+    AutoModel,
+    AutoModelForCausalLM,
+    BartConfig,
+    BartForConditionalGeneration,
+    BertForMaskedLM,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
-from adaptune.core.errors import ModelError, Unsupported
+from adaptune.core.errors import ModelError
 from adaptune.models.config import ModelConfig
 from adaptune.models.families import FAMILIES, layers_of, roles_of
 from adaptune.models.load import load_backbone, load_config, max_length_of, pooling_of
@@ -219,9 +227,25 @@ def test_a_model_without_stored_words_is_refused_where_words_are_needed(tiny_ber
         load_backbone(_config(tiny_bert), words=True)
 
 
-def test_words_of_a_t5_are_refused(tiny_bert: Path, tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="'t5' keeps its trunk and its words in one"):
-        load_backbone(_config(_copy(tiny_bert, tmp_path / "t5", model_type="t5")), words=True)
+@pytest.mark.parametrize("tied", [True, False])
+def test_words_of_a_t5_stand_beside_its_stacks(tiny_bert: Path, tmp_path: Path, tied: bool) -> None:
+    folder = _copy(tiny_bert, tmp_path / "t5")
+    torch.manual_seed(0)
+    words = len(json.loads((tiny_bert / "tokenizer.json").read_text())["model"]["vocab"])
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 2, "num_heads": 2}
+    plain = T5ForConditionalGeneration(T5Config(vocab_size=words, tie_word_embeddings=tied, **sizes)).eval()
+    plain.save_pretrained(folder)
+    backbone = load_backbone(_config(folder), words=True)
+    ids = torch.tensor([[5, 8, 13]])
+    with torch.no_grad():
+        assert backbone.vocabulary is not None
+        hidden = backbone.trunk(input_ids=ids, decoder_input_ids=ids).last_hidden_state
+        theirs = plain(input_ids=ids, decoder_input_ids=ids).logits
+        torch.testing.assert_close(backbone.vocabulary(hidden), theirs)
+    own = dict(backbone.whole.named_parameters(remove_duplicate=False))
+    for name, parameter in backbone.trunk.named_parameters():
+        assert parameter is own[name]
+    assert type(backbone.trunk).__name__ == "T5Model"
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def chinese(runs: dict[str, Run]) -> str:
 RATES = """## Usual learning rates
 
 Entity F1 on 400 validation rows of WNUT17 after each of two epochs over 600 training rows in small batches, from the
-warm start's 32, for rates around the usual one (which is for a hidden size of 768, and doubled here, at 384). With
+warm start's 32, for rates around the usual one (which is for a hidden size of 768, doubled here, at 384). With
 about 340 entities, differences under 5 points are noise: the rates tell what is far too low or too high. No test row
 was used.
 """

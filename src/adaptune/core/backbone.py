@@ -94,3 +94,10 @@ class Backbone:
     def hidden_size(self) -> int:
         """D"""
         return int(self.whole.config.hidden_size)  # type: ignore[union-attr,arg-type]
+
+    @property
+    def depth(self) -> int:
+        """How many layers a token passes in the main stack."""
+        if self.roles.shares_layers:
+            return int(self.whole.config.num_hidden_layers)  # type: ignore[union-attr,arg-type]
+        return len(list(self.trunk.get_submodule(self.roles.main.layers).children()))

@@ -49,7 +49,7 @@ class Method(Part, ABC):
     paper: ClassVar[str]
     """Where it comes from, or an empty string."""
     learning_rate: ClassVar[float]
-    """A sensible peak rate with AdamW for a hidden size of 768, where the recipe gives none."""
+    """A sensible peak rate with AdamW for a hidden size of 768 and six layers, where the recipe gives none."""
     identity: ClassVar[bool] = True
     """Whether the changed trunk first computes just what the trunk did."""
     touches_base: ClassVar[bool] = False

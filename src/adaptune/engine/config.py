@@ -19,7 +19,7 @@ class TrainConfig(Config):
     max_seconds: float | None = Field(default=None, gt=0)
     """Stop after so many seconds of training, warm start and evaluations included, with the best weights so far."""
     learning_rate: float | None = Field(default=None, gt=0)
-    """Peak learning rate of the method's weights; none: the method's own, scaled to the model's width."""
+    """Peak learning rate of the method's weights; none: the method's own, scaled to the model's width and depth."""
     head_learning_rate: float | None = Field(default=None, gt=0)
     """Peak learning rate of the head; none: that of the method's weights."""
     layer_decay: float = Field(default=1.0, gt=0, le=1)
@@ -47,6 +47,8 @@ class TrainConfig(Config):
     """Batches to an optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the matrix products; weights that learn stay fp32."""
+    gradient_checkpointing: bool = False
+    """Whether layers are computed anew in the backward pass, which needs less memory and more time."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes an accelerator where there is one."""
     dropout: bool = False

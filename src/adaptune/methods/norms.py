@@ -21,7 +21,7 @@ class Norms(Method):
     paper: ClassVar[str] = (
         "Qi et al. (2022), Parameter-efficient tuning on layer normalization for pre-trained language models"
     )
-    learning_rate: ClassVar[float] = 1e-3
+    learning_rate: ClassVar[float] = 2e-3
     touches_base: ClassVar[bool] = True
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:

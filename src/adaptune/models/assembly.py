@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Writing
 from adaptune.models.quantise import numbers
+from adaptune.models.recompute import recomputing
 from adaptune.models.share import share
 from adaptune.models.write import write, writer
 
@@ -39,6 +41,8 @@ class Assembly(nn.Module):
         self.labels = labels
         self.head = head.settled(backbone, labels)
         self.dropout = dropout
+        self.recomputes = False
+        """Whether training keeps the inputs of layers alone, and computes the layers anew for their gradients."""
         if method.positions and self.max_length < FEWEST_TOKENS:
             raise Unsupported(
                 f"method {method.name!r} adds {method.positions} positions, and the model reads {backbone.max_length} "
@@ -71,7 +75,9 @@ class Assembly(nn.Module):
 
     def hidden(self, batch: Batch) -> Tensor:
         """(B, T, D) the trunk's last hidden states; without a graph where nothing in the trunk learns."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and self._needs_graph(batch)):
+        graph = torch.is_grad_enabled() and self._needs_graph(batch)
+        recompute = recomputing(self.trunk, self.backbone.roles) if graph and self.recomputes else nullcontext()
+        with torch.set_grad_enabled(graph), recompute:
             states: Tensor = self.trunk(**self._inputs(batch)).last_hidden_state
         return states
 

@@ -56,12 +56,12 @@ class Trunk(nn.Linear):
 class ToyAssembly(nn.Module):
     """Classifies the mean of given embeddings."""
 
-    def __init__(self, method: Method, *, dropout: float, width: int) -> None:
+    def __init__(self, method: Method, *, dropout: float, width: int, depth: int) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.method, self.trunk, self.layer = method, Trunk(dropout), nn.Linear(4, 2)
         self.head = HEADS.make({"name": "classify", "pooling": "mean"})
-        self.backbone = SimpleNamespace(hidden_size=width)
+        self.backbone = SimpleNamespace(hidden_size=width, depth=depth)
 
     def forward(self, batch: Batch) -> LossSum:
         assert batch.labels is not None
@@ -108,10 +108,10 @@ def toy_batch(first: int, rows: int, seed: int = 0, **changes: Any) -> Batch:
 
 @pytest.fixture
 def toy() -> Callable[..., ToyAssembly]:
-    """toy(orthogonality=0.1, dropout=0.2); its learning rates are those of a model of the width 768."""
+    """toy(orthogonality=0.1, dropout=0.2); its learning rates are those of a model of the width 768 and six layers."""
 
-    def make(*, dropout: float = 0.0, width: int = 768, **settings: Any) -> ToyAssembly:
-        return ToyAssembly(Toy(**settings), dropout=dropout, width=width)
+    def make(*, dropout: float = 0.0, width: int = 768, depth: int = 6, **settings: Any) -> ToyAssembly:
+        return ToyAssembly(Toy(**settings), dropout=dropout, width=width, depth=depth)
 
     Toy.name = "toy"
     return make

@@ -65,20 +65,23 @@ def test_learning_rates_follow_the_schedule(toy: Toys, toy_batches: Toys) -> Non
 
 
 @pytest.mark.parametrize(
-    ("settings", "width", "rate", "head_rate"),
+    ("settings", "model", "rate", "head_rate"),
     [
-        ({}, 768, 0.1, 0.1),
-        ({}, 384, 0.2, 0.2),
-        ({}, 96, 0.2, 0.2),
-        ({}, 1536, 0.05, 0.05),
-        ({"learning_rate": 0.3}, 384, 0.3, 0.3),
-        ({"head_learning_rate": 0.5}, 768, 0.1, 0.5),
+        ({}, {"width": 768}, 0.1, 0.1),
+        ({}, {"width": 384}, 0.2, 0.2),
+        ({}, {"width": 96}, 0.2, 0.2),
+        ({}, {"width": 1536}, 0.05, 0.05),
+        ({}, {"width": 768, "depth": 12}, 0.05, 0.05),
+        ({}, {"width": 768, "depth": 2}, 0.1, 0.1),
+        ({}, {"width": 1536, "depth": 24}, 0.0125, 0.0125),
+        ({"learning_rate": 0.3}, {"width": 384, "depth": 12}, 0.3, 0.3),
+        ({"head_learning_rate": 0.5}, {"width": 768}, 0.1, 0.5),
     ],
 )
-def test_rates_are_the_recipes_or_the_methods_own_by_the_width_of_the_model(
-    toy: Toys, toy_batches: Toys, settings: Any, width: int, rate: float, head_rate: float
+def test_rates_are_the_recipes_or_the_methods_own_by_the_size_of_the_model(
+    toy: Toys, toy_batches: Toys, settings: Any, model: dict[str, int], rate: float, head_rate: float
 ) -> None:
-    step = next(train(toy(width=width), toy_batches(2), _config(**settings), seed=0))
+    step = next(train(toy(**model), toy_batches(2), _config(**settings), seed=0))
     rates = [group["lr"] for group in step.loop.optimizer.param_groups]
     assert rates == pytest.approx([rate, rate, head_rate, head_rate])
 

@@ -13,7 +13,7 @@ import typer
 
 import adaptune
 from adaptune.cli import exchange
-from adaptune.cli.options import Base, BundleFolder, RemoteCode, Settings, loaded_bundle
+from adaptune.cli.options import Base, BundleFolder, RemoteCode, Settings, examples_of_file, loaded_bundle
 from adaptune.show import print_manifest, print_report, print_scores, print_table
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def evaluate(
     """
     from adaptune.core.files import write_json
 
-    examples = _examples(bundle, data, settings, labelled=True)
+    examples = examples_of_file(bundle, data, settings, labelled=True)
     scores = loaded_bundle(bundle, model, trust_remote_code).evaluate(examples)
     print_scores(scores)
     if out is not None:
@@ -136,7 +136,7 @@ def predict(
     """
     if bool(texts) == bool(file):
         raise typer.BadParameter("give texts, or a file of rows with --file, one of the two")
-    examples = _examples(bundle, file, settings, labelled=False) if file else []
+    examples = examples_of_file(bundle, file, settings, labelled=False) if file else []
     loaded = loaded_bundle(bundle, model, trust_remote_code)
     if texts:
         _write_lines(loaded.predict(texts), out)
@@ -255,20 +255,8 @@ def demo(
 
 app.command()(exchange.merge)
 app.command()(exchange.export)
+app.command()(exchange.combine)
 app.command(name="import")(exchange.import_peft)
-
-
-def _examples(bundle: Path, file: str, settings: Sequence[str] | None, *, labelled: bool) -> list[Example]:
-    """The rows of a file as the bundle's task understands them; does not wait for PyTorch."""
-    from adaptune.bundle.manifest import read_manifest
-    from adaptune.data.read import examples_of, read
-    from adaptune.recipe import load_data_settings
-
-    manifest = read_manifest(bundle)
-    task = manifest.make_task()
-    config = load_data_settings(file, settings or (), columns=manifest.columns)
-    rows = read(file, config, task.columns, labelled=labelled).rows
-    return examples_of(rows, task, config).examples
 
 
 def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from adaptune.cli.options import Base, BundleFolder, RemoteCode, loaded_bundle
+from adaptune.cli.options import Base, BundleFolder, RemoteCode, Settings, examples_of_file, loaded_bundle, numbers_of
 from adaptune.show import print_splits
 
 
@@ -46,6 +46,34 @@ def export(
     from adaptune.bundle.export import export as exported
 
     typer.echo(str(exported(loaded_bundle(bundle, model, trust_remote_code), out, onto=onto)))
+
+
+def combine(
+    bundles: Annotated[list[Path], typer.Argument(metavar="BUNDLE...", help="Two or more, of one base and method.")],
+    out: Annotated[Path, typer.Option(help="The bundle to write.")],
+    how: Annotated[Literal["average", "arithmetic", "ties", "dare"], typer.Option(help="How updates become one.")],
+    weights: Annotated[str | None, typer.Option(help="One number a bundle: 0.5,0.5; else equal ones.")] = None,
+    density: Annotated[float | None, typer.Option(help="Share of an update kept; else ties 0.2, dare 0.5.")] = None,
+    head: Annotated[Path | None, typer.Option(help="Whose head the result has; else their average.")] = None,
+    data: Annotated[str | None, typer.Option(help="A file of labelled rows to score all of them on.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides what dare drops.")] = 1,
+    settings: Settings = None,
+    model: Base = None,
+) -> None:
+    """Make one bundle of several of one base.
+
+    \b
+    adaptune combine runs/a/bundle runs/b/bundle --how ties --weights 0.5,0.5 --out runs/both/bundle
+    """
+    from adaptune.bundle.combine import combine as combined
+
+    given = numbers_of(weights)
+    examples = examples_of_file(head or bundles[0], data, settings, labelled=True) if data else []
+    done = combined(
+        bundles, out, how=how, weights=given, density=density, head=head, examples=examples, model=model, seed=seed
+    )
+    print_splits(done.scores)
+    typer.echo(f"bundle: {done.bundle}")
 
 
 def import_peft(

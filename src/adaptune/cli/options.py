@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import adaptune
 
 if TYPE_CHECKING:
     from adaptune.bundle.load import Bundle
+    from adaptune.core.types import Example
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle.")]
 Base = Annotated[
@@ -28,3 +30,24 @@ def loaded_bundle(bundle: Path, model: str | None, trust_remote_code: bool) -> B
 
     check_bundle(bundle, model=model)
     return adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
+
+
+def examples_of_file(bundle: Path, file: str, settings: Sequence[str] | None, *, labelled: bool) -> list[Example]:
+    """The rows of a file as the bundle's task understands them; does not wait for PyTorch."""
+    from adaptune.bundle.manifest import read_manifest
+    from adaptune.data.read import examples_of, read
+    from adaptune.recipe import load_data_settings
+
+    manifest = read_manifest(bundle)
+    task = manifest.make_task()
+    config = load_data_settings(file, settings or (), columns=manifest.columns)
+    rows = read(file, config, task.columns, labelled=labelled).rows
+    return examples_of(rows, task, config).examples
+
+
+def numbers_of(text: str | None) -> list[float]:
+    """`0.5,0.5`; none where nothing is given."""
+    try:
+        return [float(number) for number in text.split(",")] if text else []
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no list of numbers; write them as 0.5,0.5") from None

@@ -72,13 +72,8 @@ def combine(
     bundles = [first, *(load_bundle(folder, backbone=first.assembly.backbone) for folder in folders[1:])]
     shares = list(weights) or [1 / len(bundles)] * len(bundles)
     combined = _combined(bundles, _merge_of(how, shares, density), kept, shares, seed)
-    scores = {}
-    if examples:
-        task = bundles[kept or 0]
-        scores["combined"] = Bundle("combined", task.manifest, combined).evaluate(examples)
-        for name, bundle in zip(names, bundles, strict=True):
-            scores[name if name not in scores else f"{name} {len(scores)}"] = bundle.evaluate(examples)
     chosen = bundles[kept or 0]
+    scores = _scored(chosen, combined, bundles, examples) if examples else {}
     save_bundle(
         Path(out),
         combined,
@@ -90,6 +85,17 @@ def combine(
         lineage=[Ancestor(name=name, weights=one.weights) for name, one in zip(names, manifests, strict=True)],
     )
     return Combined(Path(out), scores)
+
+
+def _scored(
+    chosen: Bundle, combined: Assembly, bundles: Sequence[Bundle], examples: Sequence[Example]
+) -> dict[str, Scores]:
+    """Of the combined one, then of each parent."""
+    scores = {"combined": Bundle("combined", chosen.manifest, combined).evaluate(examples)}
+    for place, bundle in enumerate(bundles, start=1):
+        name = bundle.name if bundle.name not in scores else f"{bundle.name} ({place})"
+        scores[name] = bundle.evaluate(examples)
+    return scores
 
 
 def merge_updates(updates: list[Tensor], how: How, weights: Sequence[float], density: float) -> Tensor:

@@ -50,7 +50,7 @@ def print_manifest(manifest: Manifest) -> None:
     some = ", ".join(part.labels[:12]) + (", ..." if len(part.labels) > 12 else "")
     rows = [
         ("task", json.dumps(part.task)),
-        ("labels", f"{len(part.labels)}: {some}"),
+        *([("labels", f"{len(part.labels)}: {some}")] if part.labels else []),
         ("columns", ", ".join(f"{name}: {there}" for name, there in manifest.columns.items())),
         ("method", json.dumps(manifest.method)),
         ("head", json.dumps(part.head)),

@@ -16,6 +16,9 @@ PIPELINES = {
     "relate": "text-classification",
     "match": "sentence-similarity",
     "tag": "token-classification",
+    "translate": "translation",
+    "summarise": "summarization",
+    "write": "text-generation",
 }
 """The hub's name of a task."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -27,7 +30,7 @@ _CARD = """\
 
 # {name}
 
-{task} with {labels} labels, learned with the method `{method}` on the frozen model {base}.
+{task}{labels}, learned with the method `{method}` on the frozen model {base}.
 This folder holds what was learned; the base model is loaded beside it, and must have the fingerprint
 `{fingerprint}`.
 
@@ -43,12 +46,14 @@ print(model.predict(["Some text."]))
 ## Scores
 
 {scores}
+{label_names}
+Written by adaptune {version} on {created}.
+"""
 
+_LABELS = """
 ## Labels
 
-{label_names}
-
-Written by adaptune {version} on {created}.
+{}
 """
 
 _PEFT = """
@@ -66,13 +71,13 @@ def card(manifest: Manifest, config: BundleConfig, *, metric: str, peft: bool) -
         metadata=_metadata(manifest, config, name=name, peft=peft).to_yaml(),
         name=name,
         task=PIPELINES.get(task, task).replace("-", " ").capitalize(),
-        labels=len(part.labels),
+        labels=f" with {len(part.labels)} labels" if part.labels else "",
         method=manifest.method["name"],
         base=f"`{short_name(manifest.base.name)}`" + _held(manifest.base.weights),
         fingerprint=manifest.base.fingerprint,
         peft=_PEFT if peft else "",
         scores=_score_table(manifest, metric),
-        label_names=", ".join(f"`{label}`" for label in part.labels),
+        label_names=_LABELS.format(", ".join(f"`{label}`" for label in part.labels)) if part.labels else "",
         version=manifest.adaptune,
         created=manifest.created,
     )

@@ -18,6 +18,7 @@ from adaptune.core.types import (
     Example,
     Labels,
     OfLabels,
+    OfMarked,
     OfNumber,
     OfRow,
     OfSequence,
@@ -169,7 +170,14 @@ def hidden_of() -> Callable[[Assembly, Batch], torch.Tensor]:
 
 def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Encoded]:
     backbone = assembly.backbone
-    kinds = {OfWords: _tagged, OfLabels: _labelled, OfNumber: _rated, OfRow: _paired, OfText: _written}
+    kinds = {
+        OfWords: _tagged,
+        OfLabels: _labelled,
+        OfNumber: _rated,
+        OfRow: _paired,
+        OfMarked: _related,
+        OfText: _written,
+    }
     return encode(
         kinds.get(assembly.head.target, _classified)(rows, seed),
         backbone.tokenizer,
@@ -210,6 +218,18 @@ def _rated(rows: int, seed: int) -> list[Example]:
     return [
         _retargeted(example, OfNumber(5.0 if example.expected == "yes" else 1.0)) for example in _classified(rows, seed)
     ]
+
+
+def _related(rows: int, seed: int) -> list[Example]:
+    """The first and the last word of a classified text as its entities."""
+    examples = []
+    for example in _classified(rows, seed):
+        first, *middle, last = str(example.sequences[0].first).split()
+        start, end = f"@ {first} @", f"# {last} #"
+        text = f"{start} {' '.join(middle)} {end}"
+        marks = ((0, len(start)), (len(text) - len(end), len(text)))
+        examples.append(replace(example, sequences=(Sequence(text, target=OfMarked(example.expected), marks=marks),)))
+    return examples
 
 
 def _paired(rows: int, seed: int) -> list[Example]:

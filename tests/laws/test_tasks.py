@@ -12,7 +12,18 @@ import pytest
 
 from adaptune.core.errors import DataError
 from adaptune.core.task import Task
-from adaptune.core.types import Answer, Example, OfLabels, OfNumber, OfSequence, OfText, OfWords, Row, Sequence
+from adaptune.core.types import (
+    Answer,
+    Example,
+    OfLabels,
+    OfMarked,
+    OfNumber,
+    OfSequence,
+    OfText,
+    OfWords,
+    Row,
+    Sequence,
+)
 from adaptune.tasks import TASKS
 
 
@@ -117,6 +128,43 @@ CASES = {
             {"text": "a", "number": float("inf")},
             {"text": "a", "number": True},
             {"text": "a", "number": [1]},
+        ),
+    ),
+    "relate": Case(
+        row={"text": "The <e2>crash</e2> came from the <e1>storm</e1>.", "relation": "Cause-Effect(e1,e2)"},
+        sequences=(
+            Sequence(
+                "The  # crash #  came from the  @ storm @ .",
+                target=OfMarked("Cause-Effect(e1,e2)"),
+                overflow="around",
+                marks=((31, 40), (5, 14)),
+            ),
+        ),
+        expected="Cause-Effect(e1,e2)",
+        rows=(
+            {"tokens": ["a", "b", "c"], "head": ["a", "Q1", [[0]]], "tail": ["c", "Q2", [[2]]], "relation": "R(e1,e2)"},
+            {"text": "a b", "head": [0, 1], "tail": {"start": 2, "end": 3}, "relation": "R(e2,e1)"},
+            {"text": "c <e1>d</e1> <e2>e</e2>", "relation": "S"},
+            {"tokens": "f g", "head": [1, 2], "tail": [0, 1], "relation": "Other"},
+        ),
+        wrong=("R(e1,e2)", "R(e1,e2)", "Other", "Other"),
+        malformed=(
+            {"relation": "R"},
+            {"text": "a b", "relation": "R"},
+            {"text": "<e1>a</e1> b", "relation": "R"},
+            {"text": "<e1>a</e1> <e2>b", "relation": "R"},
+            {"text": "<e1>a</e1> <e1>b</e1> <e2>c</e2>", "relation": "R"},
+            {"text": "<e1>a <e2>b</e2></e1>", "relation": "R"},
+            {"text": "<e1></e1> <e2>b</e2>", "relation": "R"},
+            {"text": "a b", "head": [0, 1], "tail": [1, 9], "relation": "R"},
+            {"text": "a b", "head": [0, 1], "relation": "R"},
+            {"text": "a b", "head": [0, 3], "tail": [2, 3], "relation": "R"},
+            {"text": "a b", "head": [2, 1], "tail": [2, 3], "relation": "R"},
+            {"tokens": ["a", "b"], "head": ["a", "Q", [[0]]], "tail": ["b", "Q", [[5]]], "relation": "R"},
+            {"tokens": ["a", "b"], "head": ["a", "Q", [[0]]], "tail": ["b", "Q", []], "relation": "R"},
+            {"tokens": ["a", "b"], "head": ["a", "Q", [[0]]], "tail": ["a", "Q", [[0]]], "relation": "R"},
+            {"tokens": ["a", 2], "head": [0, 1], "tail": [1, 2], "relation": "R"},
+            {"text": "<e1>a</e1> <e2>b</e2>", "relation": None},
         ),
     ),
     "tag": Case(

@@ -98,7 +98,7 @@ def _row(task: Task, columns: Mapping[str, str], texts: Sequence[str], number: i
     """A row with a text in every column that inputs fill; no labels."""
     names = text_columns(task, columns)
     values = {name: texts[(number + place) % len(texts)] for place, name in enumerate(names)}
-    return Row("golden example", number + 1, values)
+    return Row("golden example", number + 1, task.sample(values))
 
 
 def _shown(value: Any, longest: int = 80) -> str:

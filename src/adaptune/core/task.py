@@ -75,6 +75,10 @@ class Task(Part, ABC):
     def strata(self, examples: Several[Example]) -> list[str]:
         """One stratum a row, for splits that keep class shares."""
 
+    def sample(self, values: Mapping[str, str]) -> dict[str, Any]:
+        """A row's values for texts that were made up, by column; a task whose rows hold more adds it."""
+        return dict(values)
+
     def baselines(self, train: Several[Example], test: Several[Example]) -> Mapping[str, list[Any]]:
         """What plain models fitted on the training rows answer for the test rows, by name."""
         return {}

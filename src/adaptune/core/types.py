@@ -102,7 +102,14 @@ class OfText:
     value: str
 
 
-Target = OfSequence | OfLabels | OfNumber | OfRow | OfWords | OfText
+@dataclass(frozen=True, slots=True)
+class OfMarked:
+    """A target for the marked spans of a sequence together: one label."""
+
+    value: str
+
+
+Target = OfSequence | OfLabels | OfNumber | OfRow | OfMarked | OfWords | OfText
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +120,11 @@ class Sequence:
     second: str | Words | None = None
     target: Target | None = None
     """None where the row is unlabelled."""
-    overflow: Literal["cut", "window"] = "cut"
-    """What happens to a first part longer than the model: cut at the end, or read in overlapping windows."""
+    overflow: Literal["cut", "window", "around", "refuse"] = "cut"
+    """What happens to a first part longer than the model: cut at the end, read in overlapping windows, reduced to its
+    marked spans and what is around them, or refused."""
+    marks: tuple[tuple[int, int], ...] = ()
+    """Spans of the first part, a text, in characters: a head reads their first and last tokens."""
     template: str | None = None
     """For targets of text: what is read, SOURCE where the first part stands; None: as the model's kind calls for."""
 

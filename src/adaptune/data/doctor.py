@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from adaptune.core.errors import DataError
 from adaptune.core.task import Task
-from adaptune.core.types import Example, OfLabels, OfRow, OfSequence, OfText, OfWords, Row
+from adaptune.core.types import Example, OfLabels, OfMarked, OfRow, OfSequence, OfText, OfWords, Row
 from adaptune.data.findings import SHOWN, Finding, Findings
 from adaptune.data.lengths import Lengths, lengths
 from adaptune.data.split import same_text
@@ -55,7 +55,7 @@ def _labels(example: Example) -> Iterator[tuple[bool, str]]:
             yield from ((True, value) for value in sequence.target.values if value is not None)
         elif isinstance(sequence.target, OfLabels):
             yield from ((False, value) for value in sequence.target.values)
-        elif isinstance(sequence.target, (OfSequence, OfRow)) and isinstance(sequence.target.value, str):
+        elif isinstance(sequence.target, (OfSequence, OfMarked, OfRow)) and isinstance(sequence.target.value, str):
             yield False, sequence.target.value
 
 

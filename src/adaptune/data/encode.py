@@ -16,6 +16,7 @@ from adaptune.core.types import (
     Example,
     Labels,
     OfLabels,
+    OfMarked,
     OfNumber,
     OfRow,
     OfSequence,
@@ -25,6 +26,7 @@ from adaptune.core.types import (
     Writing,
 )
 from adaptune.data.encode_text import encode_written
+from adaptune.data.marked import encode_marked
 from adaptune.data.special_tokens import special_tokens
 
 OVERLAP = 0.25
@@ -51,11 +53,13 @@ def encode(
         return encode_written(examples, tokenizer, writing, max_length).encoded
     words: list[tuple[int, Sequence]] = []
     texts: list[tuple[int, Sequence]] = []
+    spans: list[tuple[int, Sequence]] = []
     for row, example in enumerate(examples):
         for sequence in example.sequences:
-            (texts if isinstance(sequence.first, str) else words).append((row, sequence))
+            (spans if sequence.marks else texts if isinstance(sequence.first, str) else words).append((row, sequence))
     encoded = _encode_texts(texts, tokenizer, labels, max_length, segments)
     encoded += _encode_words(words, tokenizer, labels, max_length, segments)
+    encoded += _encode_marked(spans, examples, tokenizer, labels, max_length=max_length, segments=segments)
     return sorted(encoded, key=lambda sequence: sequence.row)
 
 
@@ -101,8 +105,34 @@ def _sequence_labels(sequence: Sequence, labels: Labels) -> NDArray[np.int64] | 
         return several
     if sequence.target is None:
         return None
-    assert isinstance(sequence.target, (OfSequence, OfRow)) and isinstance(sequence.target.value, str)
+    assert isinstance(sequence.target, (OfSequence, OfRow, OfMarked)) and isinstance(sequence.target.value, str)
     return np.array([labels.index(sequence.target.value)], dtype=np.int64)
+
+
+def _encode_marked(
+    spans: Several[tuple[int, Sequence]],
+    examples: Several[Example],
+    tokenizer: Any,
+    labels: Labels,
+    *,
+    max_length: int,
+    segments: bool,
+) -> list[Encoded]:
+    if not spans:
+        return []
+    named = [(examples[row].row.where, sequence) for row, sequence in spans]
+    found = encode_marked(named, tokenizer, special_tokens(tokenizer), max_length)
+    return [
+        Encoded(
+            row=row,
+            ids=ids,
+            segments=np.zeros(len(ids), dtype=np.int8) if segments else None,
+            tokens=at,
+            items=np.arange(len(at), dtype=np.int32),
+            labels=_sequence_labels(sequence, labels),
+        )
+        for (row, sequence), (ids, at) in zip(spans, found, strict=True)
+    ]
 
 
 def _encode_words(

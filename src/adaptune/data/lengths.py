@@ -32,6 +32,8 @@ class Lengths:
     """Rows that lose their end."""
     windowed: tuple[str, ...]
     """Rows that are read in several windows."""
+    around: tuple[str, ...] = ()
+    """Rows that lose what is farthest from their marked spans."""
 
     def findings(self) -> tuple[Finding, ...]:
         """The same as sentences."""
@@ -42,6 +44,10 @@ class Lengths:
             advice = "raise model.max_length where the model allows it, or shorten them"
             text = _number(self.cut, "row is longer and loses its end", "rows are longer and lose their ends")
             found.append(Finding("warning", f"{text}; {advice}", self.cut))
+        if self.around:
+            what = "what is farthest from the marked entities"
+            text = _number(self.around, f"row is longer and loses {what}", f"rows are longer and lose {what}")
+            found.append(Finding("warning", text, self.around))
         if self.windowed:
             text = _number(self.windowed, "row is longer", "rows are longer")
             found.append(Finding("note", f"{text} and read in overlapping windows", self.windowed))
@@ -59,7 +65,7 @@ def lengths(examples: Sequence[Example], tokenizer: Any, max_length: int) -> Len
         some = of_row[start : start + AT_ONCE]
         for (row, _), count in zip(some, _tokens([sequence for _, sequence in some], tokenizer), strict=True):
             longest[row] = max(longest[row], count)
-    windows = [any(sequence.overflow == "window" for sequence in example.sequences) for example in examples]
+    kinds = [{sequence.overflow for sequence in example.sequences} for example in examples]
     over = [row for row in range(len(examples)) if longest[row] > max_length]
     median, most, nearly_all = (int(np.quantile(longest, share, method="higher")) for share in (0.5, 0.9, 0.99))
     return Lengths(
@@ -68,8 +74,9 @@ def lengths(examples: Sequence[Example], tokenizer: Any, max_length: int) -> Len
         most=most,
         nearly_all=nearly_all,
         longest=int(longest.max()),
-        cut=tuple(examples[row].row.where for row in over if not windows[row]),
-        windowed=tuple(examples[row].row.where for row in over if windows[row]),
+        cut=tuple(examples[row].row.where for row in over if "cut" in kinds[row]),
+        windowed=tuple(examples[row].row.where for row in over if "window" in kinds[row]),
+        around=tuple(examples[row].row.where for row in over if "around" in kinds[row]),
     )
 
 

@@ -11,6 +11,9 @@ from adaptune.core.errors import DataError
 from adaptune.data.table import Record, Table, shown
 from adaptune.data.text import lines_of
 
+RELATION = "relation"
+"""The column that the names of lists become where an object holds several."""
+
 
 def read_jsonl(text: str, source: str) -> Table:
     """One JSON object a line; blank lines are passed over."""
@@ -54,13 +57,26 @@ def read_json(text: str, source: str) -> Table:
     except RecursionError:
         raise DataError(f"{source} is nested too deeply; expected a list of objects of plain values") from None
     table = Table(source, (), [])
-    for number, row in enumerate(_list_in(value, source), start=1):
+    for number, row in enumerate(_rows_in(value, source), start=1):
         if isinstance(row, dict):
             table.records.append(Record(number, row))
         else:
             table.reject(number, f'{shown(row)} is no row; expected an object, {{"text": ..., "label": ...}}')
     table.columns = _columns(table.records)
     return table
+
+
+def _rows_in(value: Any, source: str) -> list[Any]:
+    """A list of objects; FewRel's object of lists, one for each relation, as one list."""
+    if not isinstance(value, dict) or not value or not all(_of_relation(rows) for rows in value.values()):
+        return _list_in(value, source)
+    return [{RELATION: name, **row} for name, rows in value.items() for row in rows]
+
+
+def _of_relation(rows: Any) -> bool:
+    """Whether these are rows of words and two entities: other objects of lists hold splits, or columns."""
+    whole = {"tokens", "h", "t"}
+    return isinstance(rows, list) and bool(rows) and all(isinstance(row, dict) and row.keys() >= whole for row in rows)
 
 
 def _list_in(value: Any, source: str) -> list[Any]:

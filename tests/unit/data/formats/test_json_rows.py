@@ -83,3 +83,15 @@ def test_a_json_file_that_holds_an_object_a_line_is_read_so_and_named():
 def test_a_file_without_a_list_of_rows_is_refused(text, message):
     with pytest.raises(DataError, match=message):
         read_json(text, "train.json")
+
+
+def test_lists_of_rows_by_relation_are_rows_with_a_relation():
+    text = '{"Cause": [{"tokens": ["a"], "h": 1, "t": 2}, {"tokens": ["b"], "h": 1, "t": 2}], "Part": [%s]}'
+    text = text % '{"tokens": ["c"], "h": 1, "t": 2}'
+    table = read_json(text, "fewrel.json")
+    assert table.columns == ("relation", "tokens", "h", "t")
+    assert [(number, values["relation"], values["tokens"]) for number, values in table.records] == [
+        (1, "Cause", ["a"]),
+        (2, "Cause", ["b"]),
+        (3, "Part", ["c"]),
+    ]

@@ -98,7 +98,7 @@ class PeerRun:
 def main_jobs() -> Iterator[Job | PeerRun]:
     """The main job: head_only and lora, the warm start on and off, English and Chinese, and a plain loop beside it.
 
-    Shrunk to an hour of two cores: head_only ends with the optimum of its warm start, which no later step of it improves.
+    Shrunk to an hour of two cores: head_only ends with its warm start, which no later step of it improves.
     """
     for seed in SEEDS:
         yield Job("banking77", f"head_only-seed{seed}", ("method=head_only", f"seed={seed}", "train.epochs=0"))

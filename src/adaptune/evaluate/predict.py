@@ -16,7 +16,7 @@ AHEAD = 4096
 """Rows that a stream reads before it answers: enough to fill batches with rows of like length."""
 
 WRITTEN_AHEAD = 256
-"""The same where texts are written: what was lost with an interrupted run is little."""
+"""The same where texts are written, which takes long: they reach the disk in parts of so many."""
 
 
 def predict(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int, rows: int) -> list[Answer]:

@@ -21,6 +21,7 @@ from adaptune.core.run_folder import RunDir
 from adaptune.core.types import Answer, Example, Scores
 from adaptune.data.batches import Batches, Budget, by_rows, collate
 from adaptune.data.encode import encode
+from adaptune.data.encode_raw import masked_once
 from adaptune.data.encode_text import encode_written
 from adaptune.data.findings import Finding
 from adaptune.data.lengths import lengths
@@ -79,7 +80,7 @@ class Kitchen:
     @property
     def metric(self) -> str:
         """What decides which weights are best."""
-        return self.recipe.train.metric or (LOG_LIKELIHOOD if self.recipe.head.writes else self.recipe.task.metric)
+        return self.recipe.train.metric or (LOG_LIKELIHOOD if self.recipe.head.reads_words else self.recipe.task.metric)
 
     def examples(self, part: str) -> Sequence[Example]:
         """The examples of train, valid or test."""
@@ -104,8 +105,8 @@ class Kitchen:
         return replace(self, assembly=plain.to(next(own.parameters()).device))
 
     def questions(self, part: str) -> Sequence[Encoded]:
-        """What is answered: where texts are written, prompts alone."""
-        if not self.assembly.head.writes:
+        """What is answered: where texts are written, prompts alone; where they are raw, each token by itself."""
+        if not self.assembly.head.reads_words:
             return self.encoded[part]
         return encoded_for(self.assembly, self.examples(part), max_length=self.assembly.max_length)
 
@@ -127,6 +128,8 @@ class Kitchen:
     def in_order(self, part: str) -> Iterator[Batch]:
         """The batches of a part, each row once, for work without gradients."""
         encoded = self.encoded[part]
+        if part == "train":
+            encoded = masked_once(encoded, self.assembly.reading, self.recipe.seed)
         pad = self.assembly.backbone.tokenizer.pad_token_id
         budget = Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
         return (collate([encoded[index] for index in indices], pad) for indices in by_rows(encoded, budget))
@@ -183,13 +186,13 @@ def set_up(recipe: Recipe, prepared: Prepared) -> Kitchen:
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
     for finding in _lengths(assembly, prepared.splits.train):
         (warn if finding.level == "warning" else notice)(str(finding))
-    return Kitchen(recipe, prepared, assembly, encoded_parts(prepared, assembly), lineage)
+    return Kitchen(recipe, prepared, assembly, encoded_parts(prepared, assembly, seed=recipe.seed), lineage)
 
 
-def encoded_parts(prepared: Prepared, assembly: Assembly) -> dict[str, list[Encoded]]:
+def encoded_parts(prepared: Prepared, assembly: Assembly, *, seed: int = 0) -> dict[str, list[Encoded]]:
     """The rows of train, valid and test as token sequences, their labels as the assembly's."""
     backbone = assembly.backbone
-    return {
+    parts = {
         name: encode(
             examples,
             backbone.tokenizer,
@@ -197,10 +200,13 @@ def encoded_parts(prepared: Prepared, assembly: Assembly) -> dict[str, list[Enco
             max_length=assembly.max_length,
             segments=backbone.roles.segments,
             writing=assembly.writing,
+            reading=assembly.reading,
         )
         for name, examples in prepared.splits.parts.items()
-        if name != "test" or assembly.writing is None  # of texts to be scored only the prompts are read
+        if name != "test" or not assembly.head.reads_words  # texts that are scored are encoded for that
     }
+    # Every evaluation in training hides the same tokens.
+    return parts | {"valid": masked_once(parts["valid"], assembly.reading, seed)}
 
 
 def _lengths(assembly: Assembly, train: Sequence[Example]) -> Sequence[Finding]:
@@ -220,9 +226,17 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
         folder.go_on(checkpoint.position.step)
     budget = Budget(tokens=recipe.train.batch_tokens, rows=recipe.train.batch_rows)
     pad = kitchen.assembly.backbone.tokenizer.pad_token_id
+    batches = Batches(
+        kitchen.encoded["train"],
+        budget,
+        pad=pad,
+        seed=recipe.seed,
+        whole_rows=recipe.head.whole_rows,
+        reading=kitchen.assembly.reading,
+    )
     fit = Fit(
         kitchen.assembly,
-        Batches(kitchen.encoded["train"], budget, pad=pad, seed=recipe.seed, whole_rows=recipe.head.whole_rows),
+        batches,
         recipe.train,
         seed=recipe.seed,
         metric=kitchen.metric,
@@ -280,21 +294,23 @@ class Results:
 def measure(kitchen: Kitchen, folder: RunDir) -> Results:
     """Score the best weights on validation and test rows, beside simple baselines; write the predictions."""
     recipe, task = kitchen.recipe, kitchen.recipe.task
-    writes = kitchen.assembly.head.writes
-    scores = {"valid": Scores(kitchen.likelihood()) if writes else kitchen.score("valid", kitchen.predict("valid"))}
+    of_words = kitchen.assembly.head.reads_words
+    scores = {"valid": Scores(kitchen.likelihood()) if of_words else kitchen.score("valid", kitchen.predict("valid"))}
     if not kitchen.examples("test"):
         return Results(scores)
-    answers = [answer.value for answer in _answer_test(kitchen, folder)]
+    answered = _answer_test(kitchen, folder)
+    answers = [answer.value for answer in answered]
     expected = [example.expected for example in kitchen.examples("test")]
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
     beside, gain = {}, None
     if recipe.evaluate.baselines:
         beside = baselines(task, kitchen.examples("train"), kitchen.examples("test"))
-    if recipe.evaluate.baselines and writes:
-        before = [answer.value for answer in kitchen.unadapted().predict("test")]
-        beside["unadapted"] = task.score(before, expected)
+    if recipe.evaluate.baselines and of_words:
+        plain = kitchen.unadapted().predict("test")
+        beside["unadapted"] = kitchen.score("test", plain)
+        before = [answer.value for answer in plain]
         gain = paired_interval(task, answers, before, expected, **options)
-    scores["test"] = task.score(answers, expected)
+    scores["test"] = kitchen.score("test", answered)
     return Results(scores, interval(task, answers, expected, **options), beside, gain)
 
 

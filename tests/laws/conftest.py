@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer, BartConfig, BartModel, PreTrainedModel, T5Config, T5Model
+from transformers import AutoTokenizer, BartConfig, BartModel, BertForMaskedLM, PreTrainedModel, T5Config, T5Model
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.types import (
     Example,
     Labels,
+    OfItself,
     OfLabels,
     OfMarked,
     OfNumber,
@@ -43,6 +44,7 @@ LABELS = {
     "tag": Labels(("O", "B-place", "I-place")),
     "regress": Labels(("number",), (48,), (2.0, 1.5)),
     "generate": Labels(()),
+    "words": Labels(()),
     "": Labels(("no", "yes"), (24, 24)),
 }
 """By head; under no name those of the others."""
@@ -71,15 +73,19 @@ def backbone_of(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPat
     def find(family: str, dtype: str = "float32", weights: str = "float", *, words: bool = False) -> Backbone:
         key = (family, dtype, weights, words)
         if key not in loaded:
-            config = ModelConfig.model_validate({"name": str(folder(family)), "dtype": dtype, "weights": weights})
+            config = ModelConfig.model_validate(
+                {"name": str(folder(family, words=words)), "dtype": dtype, "weights": weights}
+            )
             loaded[key] = load_backbone(config, words=words)
         return loaded[key]
 
-    def folder(family: str) -> Path:
+    def folder(family: str, *, words: bool) -> Path:
+        if family == "bert" and words:
+            found = tmp_path_factory.getbasetemp() / "bert-with-words"
+            return masked_bert(request.getfixturevalue("tiny_bert"), found)
         if family in ("t5", "bart"):
             return _two_stacks(family, request.getfixturevalue("tiny_bert"), tmp_path_factory.getbasetemp() / family)
-        found: Path = request.getfixturevalue(f"tiny_{family}")
-        return found
+        return Path(request.getfixturevalue(f"tiny_{family}"))
 
     return find
 
@@ -177,6 +183,7 @@ def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Enco
         OfRow: _paired,
         OfMarked: _related,
         OfText: _written,
+        OfItself: _raw,
     }
     return encode(
         kinds.get(assembly.head.target, _classified)(rows, seed),
@@ -185,6 +192,7 @@ def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Enco
         max_length=backbone.max_length,
         segments=backbone.roles.segments,
         writing=assembly.writing,
+        reading=assembly.reading,
     )
 
 
@@ -194,6 +202,11 @@ def _written(rows: int, seed: int) -> list[Example]:
         Example(example.row, (Sequence(example.sequences[0].first, target=OfText(example.expected)),), example.expected)
         for example in _classified(rows, seed)
     ]
+
+
+def _raw(rows: int, seed: int) -> list[Example]:
+    """The same texts, to be read for their own sake."""
+    return [_retargeted(example, OfItself()) for example in _classified(rows, seed)]
 
 
 def _classified(rows: int, seed: int) -> list[Example]:
@@ -258,6 +271,15 @@ def _tagged(rows: int, seed: int) -> list[Example]:
         sequence = Sequence(tuple(words), target=OfWords(tags), overflow="window")
         examples.append(Example(Row("rows.csv", number, {}), (sequence,), tags))
     return examples
+
+
+def masked_bert(tiny_bert: Path, folder: Path) -> Path:
+    """The tiny BERT with an output layer over words, which its own files lack."""
+    torch.manual_seed(0)
+    model = BertForMaskedLM.from_pretrained(tiny_bert)
+    model.eval().save_pretrained(folder)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(folder)
+    return folder
 
 
 def _two_stacks(family: str, with_tokenizer: Path, folder: Path) -> Path:

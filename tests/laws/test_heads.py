@@ -11,7 +11,7 @@ import torch
 
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.errors import Unsupported
-from adaptune.core.types import Answer, Labels
+from adaptune.core.types import Answer, Labels, OfItself
 from adaptune.data.batches import collate
 from adaptune.heads import HEADS
 from adaptune.heads.tag import best_path
@@ -30,6 +30,7 @@ PAIRS = [
     *((family, head) for head in WRITERS for family in ("llama", "gpt2", "t5", "bart")),
 ]
 PAIRS.remove(("bart", "as_transformers"))
+PAIRS.remove(("bart", "words"))  # what two stacks write is a second text
 
 
 @pytest.fixture(params=[name for name in READERS if HEADS.get(name).confident])
@@ -78,6 +79,8 @@ def test_padding_and_batch_mates_do_not_change_an_answer(assembly: Assembly, enc
         alone = _answers(assembly, list(sequences))[row]
         if isinstance(alone.value, float):
             assert alone.value == pytest.approx(together[row].value, abs=1e-5)
+        elif assembly.head.target is OfItself:
+            assert alone.value == pytest.approx(together[row].value, abs=1e-4)
         else:
             assert alone.value == together[row].value
         assert alone.probability == pytest.approx(together[row].probability, abs=1e-5)
@@ -103,7 +106,7 @@ def test_a_probability_belongs_to_the_answer(assembly: Assembly, encoded_for: Ro
             assert isinstance(answer.value, float)
             continue
         assert 0.0 < answer.probability <= 1.0
-        if assembly.head.writes:
+        if assembly.head.reads_words:
             assert answer.probabilities == ()
         elif answer.of_each or answer.value == ():
             assert len(answer.of_each) == len(answer.value)
@@ -116,6 +119,8 @@ def test_a_probability_belongs_to_the_answer(assembly: Assembly, encoded_for: Ro
 
 
 def test_an_unlabelled_batch_decodes_like_a_labelled_one(assembly: Assembly, batch_for: Callable[..., Batch]) -> None:
+    if assembly.head.target is OfItself:
+        pytest.skip("a raw text is its own label")
     batch = batch_for(assembly)
     unlabelled = Batch(**{name: getattr(batch, name) for name in batch.__slots__ if name != "labels"})
     assert assembly.answers(unlabelled) == assembly.answers(batch)

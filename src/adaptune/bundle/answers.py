@@ -32,6 +32,7 @@ def encoded_for(assembly: Assembly, examples: Sequence[Example], *, max_length: 
         max_length=max_length,
         segments=assembly.backbone.roles.segments,
         writing=assembly.writing,
+        reading=assembly.reading,
     )
 
 

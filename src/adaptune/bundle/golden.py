@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from adaptune.bundle.answers import answer
@@ -70,7 +71,7 @@ def _difference(record: Golden, found: Answer, tolerance: float, *, exact: bool)
     if not exact and isinstance(record.answer, str) and not record.probabilities and found.value != record.answer:
         return None  # a written text that took another turn at one token
     certain = exact or record.probability > (1 + tolerance) / 2
-    if certain and plain(found.value) != record.answer:
+    if certain and not _same(plain(found.value), record.answer, tolerance):
         return f"the answer {_shown(plain(found.value))}, expected {_shown(record.answer)}"
     expected = (record.probability, *record.probabilities)
     actual = (found.probability, *found.probabilities)
@@ -80,6 +81,13 @@ def _difference(record: Golden, found: Answer, tolerance: float, *, exact: bool)
     if not _distance(*worst) <= tolerance:
         return f"the probability {worst[1]:.6f}, expected {worst[0]:.6f} within {tolerance:g}"
     return None
+
+
+def _same(actual: Any, expected: Any, tolerance: float) -> bool:
+    """Numbers within the tolerance, everything else exactly."""
+    if not isinstance(expected, list) or not all(isinstance(value, float) for value in expected):
+        return bool(actual == expected)
+    return len(actual) == len(expected) and not any(map(partial(_other_number, tolerance=tolerance), expected, actual))
 
 
 def _other_number(expected: Any, actual: Any, tolerance: float) -> str | None:

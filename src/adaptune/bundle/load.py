@@ -105,6 +105,25 @@ def load_bundle(
     return bundle
 
 
+def load_trunk(folder: str | Path, onto: Assembly) -> Bundle:
+    """A bundle's method under the head and on the base of another assembly, where its own head cannot stand there.
+
+    Its golden examples are not asked, which its head would have to answer. Raises BundleError.
+    """
+    folder = Path(folder)
+    name, manifest, backbone = bundle_name(folder), check_files(folder), onto.backbone
+    check_base(manifest.base, backbone.fingerprint, backbone.name, name)
+    check_weights(manifest.base, backbone.weights, name)
+    assembly = Assembly(backbone, manifest.make_method(), onto.head, onto.labels, seed=0)
+    state = read_tensors(folder / WEIGHTS)
+    own = {tensor: value for tensor, value in state.items() if tensor.startswith("method.")}
+    try:
+        assembly.load(own | {f"head.{tensor}": value for tensor, value in assembly.layer.state_dict().items()})
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise BundleError(f"the tensors of bundle {name!r} do not fit its manifest: {error}; {AGAIN}") from error
+    return Bundle(name, manifest, assembly.eval())
+
+
 def _check_names(state: dict[str, Tensor], assembly: Assembly, name: str) -> None:
     """Refuse a state that lacks tensors or has others. Raises BundleError."""
     wrong = sorted(state.keys() ^ assembly.state().keys())

@@ -10,7 +10,7 @@ from torch import Tensor
 from adaptune.bundle.answers import encoded_for
 from adaptune.bundle.check import bundle_name
 from adaptune.bundle.golden import golden_examples
-from adaptune.bundle.load import Bundle, load_bundle
+from adaptune.bundle.load import Bundle, load_bundle, load_trunk
 from adaptune.bundle.manifest import Ancestor, Manifest, Section, read_manifest
 from adaptune.core.catalogue import section
 from adaptune.core.errors import Unsupported
@@ -41,8 +41,12 @@ def continue_from(assembly: Assembly, task: Task, folder: str | Path) -> tuple[A
     another base, Unsupported for a method with which the bundle's weights would mean something else.
     """
     folder = Path(folder)
-    _check_method(read_manifest(folder), assembly.method, bundle_name(folder))
-    bundle = load_bundle(folder, backbone=assembly.backbone)
+    manifest = read_manifest(folder)
+    _check_method(manifest, assembly.method, bundle_name(folder))
+    if manifest.base.words and assembly.backbone.vocabulary is None:
+        bundle = load_trunk(folder, assembly)  # its head needs an output layer that this run's does without
+    else:
+        bundle = load_bundle(folder, backbone=assembly.backbone)
     _continue_method(bundle, assembly)
     if _same_task(bundle.manifest, task) and bundle.assembly.head.name == assembly.head.name:
         old = bundle.assembly.layer.state_dict()

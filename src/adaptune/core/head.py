@@ -9,10 +9,10 @@ from adaptune.core.backbone import Backbone, Roles
 from adaptune.core.batch import Batch
 from adaptune.core.config import Part
 from adaptune.core.lazy import torch
-from adaptune.core.types import Answer, Labels, OfSequence, Target, Writing
+from adaptune.core.types import Answer, Labels, OfSequence, Reading, Target, Writing
 
 LOG_LIKELIHOOD = "log_likelihood"
-"""What training watches for heads that write: larger is better, and no text need be generated to know it."""
+"""What training watches for heads that read words: larger is better, and no text need be generated to know it."""
 
 
 class LossSum(NamedTuple):
@@ -57,6 +57,10 @@ class Head(Part, ABC):
 
     def writing(self, backbone: Backbone) -> Writing | None:
         """How the texts that it learns and writes become tokens; None for a head that writes none."""
+        return None
+
+    def reading(self, backbone: Backbone) -> Reading | None:
+        """How the tokens of raw texts are predicted; None for a head whose targets are others."""
         return None
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:

@@ -103,13 +103,18 @@ class OfText:
 
 
 @dataclass(frozen=True, slots=True)
+class OfItself:
+    """No target beside the text: its own tokens are predicted."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfMarked:
     """A target for the marked spans of a sequence together: one label."""
 
     value: str
 
 
-Target = OfSequence | OfLabels | OfNumber | OfRow | OfMarked | OfWords | OfText
+Target = OfSequence | OfLabels | OfNumber | OfRow | OfMarked | OfWords | OfText | OfItself
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +184,24 @@ class Writing:
     """Which end a source loses that is too long."""
     long_target: Literal["refuse", "cut", "skip"]
     """What happens to rows whose target has more tokens than `most`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the tokens of a text are predicted from each other."""
+
+    mask: int | None
+    """The id of the token that hides another; None: every token is predicted from those before it."""
+    share: float = 0.15
+    """Of a text's tokens, how many are predicted at a time."""
+    whole_words: bool = False
+    """Whether all tokens of a word are chosen together."""
+    scored: int = 64
+    """Most tokens of a text that are hidden one by one to score it, spread evenly."""
+    vocabulary: int = 0
+    """V"""
+    special: tuple[int, ...] = ()
+    """Ids that never stand in for others."""
 
 
 Array = Any

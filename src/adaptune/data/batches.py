@@ -12,6 +12,8 @@ from adaptune.core.batch import Batch, Encoded
 from adaptune.core.config import Config
 from adaptune.core.errors import DataError
 from adaptune.core.lazy import torch
+from adaptune.core.types import Reading
+from adaptune.data.encode_raw import masked
 
 WINDOW = 50
 """Batches' worth of shuffled sequences that are sorted by length together: long enough to leave little padding, short
@@ -31,9 +33,18 @@ class Batches:
     """The batches of every epoch over encoded sequences: a pure function of seed and epoch."""
 
     def __init__(
-        self, encoded: Sequence[Encoded], budget: Budget, *, pad: int, seed: int, whole_rows: bool = False
+        self,
+        encoded: Sequence[Encoded],
+        budget: Budget,
+        *,
+        pad: int,
+        seed: int,
+        whole_rows: bool = False,
+        reading: Reading | None = None,
     ) -> None:
         """`pad` is the id of the padding token; `whole_rows` keeps all sequences of a row in one batch, in order.
+
+        `reading` hides tokens of raw texts, in every epoch others.
 
         Raises DataError where there are no sequences.
         """
@@ -43,6 +54,7 @@ class Batches:
         self.budget = budget
         self.pad = pad
         self.seed = seed
+        self.reading = reading
         self._lengths = np.array([sequence.length for sequence in encoded], dtype=np.int64)
         self._rows = _rows(encoded) if whole_rows else None
 
@@ -77,7 +89,13 @@ class Batches:
     def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, after the first `skip`."""
         for indices in self.plan(epoch)[skip:]:
-            yield collate([self.encoded[index] for index in indices], self.pad)
+            yield collate([self._given(index, epoch) for index in indices.tolist()], self.pad)
+
+    def _given(self, index: int, epoch: int) -> Encoded:
+        """A sequence as this epoch shows it."""
+        if self.reading is None:
+            return self.encoded[index]
+        return masked(self.encoded[index], self.reading, (self.seed, epoch, index))
 
     def per_epoch(self) -> int:
         """How many batches the first epoch has; later ones may differ by a few."""

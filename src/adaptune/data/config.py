@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from adaptune.core.bio import Scheme
 from adaptune.core.config import Config
 
-Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "conll"]
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "conll", "lines", "paragraphs"]
 
 
 class DataConfig(Config):
@@ -25,7 +25,8 @@ class DataConfig(Config):
     test: str | None = Field(default=None, min_length=1)
     """Rows that are only scored, at the end; none: cut from the training rows."""
     format: Literal["auto", Format] = "auto"
-    """The format of every file; auto: by the name of each, or by its first lines."""
+    """The format of every file; auto: by the name of each, or by its first lines. lines, paragraphs: one raw text a
+    line, or between blank lines; a .txt file of raw texts is read by lines."""
     columns: dict[str, str] = Field(default={})
     """The task's name of a column and the files' name of it, `text: review`; without a header its number, `text: 3`."""
     valid_share: float = Field(default=0.1, gt=0, lt=1)

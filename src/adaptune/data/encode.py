@@ -21,10 +21,12 @@ from adaptune.core.types import (
     OfRow,
     OfSequence,
     OfWords,
+    Reading,
     Sequence,
     Words,
     Writing,
 )
+from adaptune.data.encode_raw import encode_raw
 from adaptune.data.encode_text import encode_written
 from adaptune.data.marked import encode_marked
 from adaptune.data.special_tokens import special_tokens
@@ -43,14 +45,17 @@ def encode(
     max_length: int,
     segments: bool,
     writing: Writing | None = None,
+    reading: Reading | None = None,
 ) -> list[Encoded]:
     """Every example as one or more token sequences, `Encoded.row` its index.
 
     `tokenizer` is a transformers fast tokenizer, `segments` says whether the model takes token types. `writing`: how
-    texts that are to be written become tokens, where the head writes.
+    texts that are to be written become tokens, where the head writes; `reading`: how tokens of raw texts are predicted.
     """
     if writing is not None:
         return encode_written(examples, tokenizer, writing, max_length).encoded
+    if reading is not None:
+        return encode_raw(examples, tokenizer, reading, max_length, segments=segments)
     words: list[tuple[int, Sequence]] = []
     texts: list[tuple[int, Sequence]] = []
     spans: list[tuple[int, Sequence]] = []

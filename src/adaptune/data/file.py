@@ -14,6 +14,7 @@ from adaptune.data.formats.hub import is_of_hub, read_hub
 from adaptune.data.formats.json_rows import read_json, read_jsonl
 from adaptune.data.formats.parallel import halves, read_parallel
 from adaptune.data.formats.parquet import read_parquet
+from adaptune.data.formats.plain import read_plain
 from adaptune.data.table import Table, shown
 from adaptune.data.text import decode, fault_in, faulty, lines_of
 
@@ -94,7 +95,7 @@ def format_of(path: Path, text: str) -> Format:
         return "csv"
     raise DataError(
         f"the format of {path} cannot be told from its name or its first line {shown(first)}; "
-        "set data.format: jsonl, json, csv, tsv, parquet or conll"
+        "set data.format: jsonl, json, csv, tsv, parquet, conll, lines or paragraphs"
     )
 
 
@@ -126,6 +127,8 @@ def _parsed(text: str, source: str, kind: Format, config: DataConfig) -> Table:
         return read_jsonl(text, source)
     if kind == "json":
         return read_json(text, source)
+    if kind in ("lines", "paragraphs"):
+        return read_plain(text, source, paragraphs=kind == "paragraphs")
     if kind == "conll":
         return read_conll(text, source, config)
     return read_delimited(text, source, config, "\t" if kind == "tsv" else ",")

@@ -54,7 +54,7 @@ def read(
     """
     if files := files_of(str(path)):
         return _read_together(files, config, columns, labelled=labelled, part=part)
-    table, fingerprint = read_table(path, config, part=part)
+    table, fingerprint = read_table(path, _as_raw_text(path, config, columns), part=part)
     if not table.records:
         _settle(table.rejected, 0, table.source, config)
         raise DataError(f"{table.source} has no rows; expected at least one{' below its header' if table.hint else ''}")
@@ -63,6 +63,13 @@ def read(
     table.rejected.sort(key=lambda rejected: rejected.number)
     _settle(table.rejected, len(rows), table.source, config)
     return Read(rows, table.rejected, table.notices, names, fingerprint)
+
+
+def _as_raw_text(path: str | Path, config: DataConfig, columns: Sequence[Column]) -> DataConfig:
+    """A .txt file of a task that reads nothing but a text has one a line, whatever commas stand in it."""
+    if config.format != "auto" or [column.name for column in columns] != ["text"]:
+        return config
+    return config.model_copy(update={"format": "lines"}) if Path(path).suffix.lower() == ".txt" else config
 
 
 def files_of(pattern: str) -> list[str]:

@@ -14,7 +14,7 @@ from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
-from adaptune.core.types import Answer, Labels, Writing
+from adaptune.core.types import Answer, Labels, Reading, Writing
 from adaptune.models.quantise import numbers
 from adaptune.models.recompute import recomputing
 from adaptune.models.share import share
@@ -68,6 +68,11 @@ class Assembly(nn.Module):
     def writing(self) -> Writing | None:
         """How texts become tokens, where the head writes some."""
         return self.head.writing(self.backbone)
+
+    @property
+    def reading(self) -> Reading | None:
+        """How the tokens of raw texts are predicted, where the head does that."""
+        return self.head.reading(self.backbone)
 
     def forward(self, batch: Batch) -> LossSum:
         """The loss over a batch, as sum and count."""

@@ -216,7 +216,7 @@ def _check_steps(source: Source, method: Method | None, train: Config | None) ->
 
 def _check_metric(source: Source, task: Task, head: Head | None) -> None:
     metric = _text(source, "train", "metric")
-    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.writes else ()))
+    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.reads_words else ()))
     if metric is None or metric in metrics:
         return
     hint = nearest(metric, metrics)

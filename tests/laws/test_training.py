@@ -59,8 +59,9 @@ def _learning(assembly: Assembly) -> dict[str, Tensor]:
 
 def _without_dropout(assembly: Assembly) -> Assembly:
     for module in assembly.modules():
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+        for name in ("p", "dropout", "attention_dropout", "activation_dropout"):  # some layers call it as a function
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
     return assembly
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
-from adaptune.core.errors import DataError
+from adaptune.core.backbone import Backbone
+from adaptune.core.errors import DataError, Unsupported
 from adaptune.core.task import Task
 from adaptune.core.types import (
     Answer,
@@ -25,6 +26,9 @@ from adaptune.core.types import (
     Row,
     Sequence,
 )
+from adaptune.data.encode import encode
+from adaptune.data.readings import readings_of
+from adaptune.heads import HEADS
 from adaptune.tasks import TASKS
 
 
@@ -339,3 +343,29 @@ def test_what_it_reads_has_names_that_differ(task: Task) -> None:
     names = [column.name for column in task.columns]
     assert len(names) == len(set(names))
     assert any(column.label for column in task.columns) or task.target is OfItself
+
+
+def test_every_labelled_row_is_shown_token_by_token_with_what_carries_loss(
+    task: Task, case: Case, backbone_of: Callable[..., Backbone]
+) -> None:
+    head = HEADS.make({"name": task.default_head})
+    backbone = backbone_of("bert", words=head.reads_words)
+    try:
+        head.check(backbone.roles)
+    except Unsupported:
+        backbone = backbone_of("llama", words=head.reads_words)
+    examples = [task.example(Row("rows.jsonl", 1, case.row))]
+    labels = task.labels(examples)
+    encoded = encode(
+        examples,
+        backbone.tokenizer,
+        labels,
+        max_length=backbone.max_length,
+        segments=backbone.roles.segments,
+        writing=head.settled(backbone, labels).writing(backbone),
+    )
+    readings = readings_of(encoded, backbone.tokenizer, labels)[0]
+    assert [len(reading.tokens) for reading in readings] == [len(sequence.ids) for sequence in encoded]
+    assert any(reading.learns for reading in readings)
+    records = [reading.record() for reading in readings]
+    assert json.loads(json.dumps(records)) is not None

@@ -203,6 +203,33 @@ def doctor(
         raise typer.Exit(2)
 
 
+@app.command(name="show-example")
+def show_example(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, as for training.")],
+    rows: Annotated[int, typer.Argument(metavar="ROWS", min=1, help="How many rows.")] = 1,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values by path.")] = None,
+    part: Annotated[Literal["train", "valid", "test"], typer.Option(help="Rows of which part.")] = "train",
+    row: Annotated[int, typer.Option(min=1, help="The first one, counted from 1.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a token sequence.")] = False,
+) -> None:
+    """Show rows as the model reads them: tokens, labels and what carries loss. Loads no weights.
+
+    \b
+    adaptune show-example recipe.yaml 3
+    adaptune show-example recipe.yaml --part valid --row 12 --json
+    """
+    from adaptune.readings import read_rows
+    from adaptune.recipe import load_recipe
+
+    found = read_rows(load_recipe(recipe, overrides or ()), part=part, first=row, rows=rows)
+    if as_json:
+        _write_lines((record for one in found for record in one.records()), None)
+        return
+    from adaptune.cli.coloured import print_readings
+
+    print_readings(found)
+
+
 @app.command()
 def init(
     data: Annotated[str, typer.Argument(metavar="DATA", help="A file of labelled rows.")],

@@ -41,24 +41,25 @@ def load_config(config: ModelConfig) -> dict[str, Any]:
     return _settings(config, located)
 
 
-def load_backbone(config: ModelConfig, *, words: bool = False) -> Backbone:
+def load_backbone(config: ModelConfig, *, words: bool = False, weights: bool = True) -> Backbone:
     """The pretrained model, frozen; `words`: with its output layer over words.
 
+    Not `weights`: its settings and its tokenizer alone, quickly; its modules are empty and compute nothing.
     Raises ModelError, MissingExtra, Unsupported.
     """
     check_library(config.weights)
     located = locate(config)
     roles = roles_of(_settings(config, located))
-    digest = fingerprint(located, roles)
+    digest = fingerprint(located, roles) if weights else ""
     if located.source not in ("folder", "file"):
         notice(f"model {config.name}: from {located.source}" + (f" ({located.gguf})" if located.gguf else ""))
     with quiet():
         tokenizer = _tokenizer(config, located)
-        whole = _model(config, located, roles, words)
+        whole = _model(config, located, roles, words) if weights else _empty(config, located, roles, words)
     _agree_on_padding(whole, tokenizer)
     trunk = shell.trunk_of(whole)
     roles = fitted(roles_of(whole.config.to_dict()), trunk)
-    if config.weights != "float":
+    if weights and config.weights != "float":
         # Its classes stand on torch's, and what is refused before a model is loaded does not wait for torch.
         import_module("adaptune.models.quantise").quantise(trunk, roles, config.weights)
     roles = replace(roles, segments=roles.segments and "token_type_ids" in tokenizer.model_input_names)
@@ -74,7 +75,7 @@ def load_backbone(config: ModelConfig, *, words: bool = False) -> Backbone:
         weights=config.weights,
         pooling=pooling_of(located.folder, roles),
         max_length=max_length_of(config, located.folder, roles, whole.config, tokenizer),
-        pooler={} if words else _pooler(located, roles),
+        pooler=_pooler(located, roles) if weights and not words else {},
     )
 
 
@@ -156,6 +157,16 @@ def _model(config: ModelConfig, located: Located, roles: Roles, words: bool) -> 
             f"its {what} would be random; download it again, or choose a model that holds them"
         )
     return whole.requires_grad_(False).eval()
+
+
+def _empty(config: ModelConfig, located: Located, roles: Roles, words: bool) -> Any:
+    """The model's modules on a device that holds no numbers."""
+    more: dict[str, Any] = {"gguf_file": located.gguf} if located.gguf else {}
+    with _as_model_error(config), torch.device("meta"):
+        settings = transformers.AutoConfig.from_pretrained(
+            located.folder, local_files_only=True, trust_remote_code=config.trust_remote_code, **more
+        )
+        return _class(roles, words).from_config(settings, trust_remote_code=config.trust_remote_code).eval()
 
 
 def _class(roles: Roles, words: bool) -> Any:

@@ -1,0 +1,55 @@
+"""The rows of a recipe as its model would read them, without loading its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from adaptune.bundle.start import continued_labels
+from adaptune.core.errors import DataError
+from adaptune.data.encode import encode
+from adaptune.data.readings import Reading, readings_of
+from adaptune.models.load import load_backbone
+from adaptune.prepare import prepare
+from adaptune.recipe import Recipe
+
+PartName = Literal["train", "valid", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class RowReadings:
+    """What is read of one row."""
+
+    where: str
+    """`train.csv, row 12`"""
+    sequences: tuple[Reading, ...]
+    """None where the recipe leaves the row out."""
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        """As JSON, one record a sequence."""
+        for number, reading in enumerate(self.sequences, 1):
+            yield {"row": self.where, "sequence": number, "of": len(self.sequences)} | reading.record()
+
+
+def read_rows(recipe: Recipe, *, part: PartName = "train", first: int = 1, rows: int = 1) -> list[RowReadings]:
+    """Consecutive rows of a part, from its `first`, as training would encode them. Raises AdaptuneError."""
+    prepared = prepare(recipe)
+    examples = prepared.splits.parts[part]
+    if not first <= len(examples):
+        raise DataError(f"there is no row {first} of {part}: it has {len(examples):,} rows; choose one of these")
+    labels = recipe.task.labels(prepared.splits.train)
+    if recipe.method.start is not None:
+        labels = continued_labels(recipe.method.start, recipe.task, labels)
+    backbone = load_backbone(recipe.model, words=recipe.head.reads_words, weights=False)
+    chosen = examples[first - 1 : first - 1 + rows]
+    encoded = encode(
+        chosen,
+        backbone.tokenizer,
+        labels,
+        max_length=backbone.max_length - recipe.method.positions,
+        segments=backbone.roles.segments,
+        writing=recipe.head.settled(backbone, labels).writing(backbone),
+    )
+    found = readings_of(encoded, backbone.tokenizer, labels)
+    return [RowReadings(example.row.where, tuple(found.get(index, ()))) for index, example in enumerate(chosen)]

@@ -43,13 +43,15 @@ def read_rows(recipe: Recipe, *, part: PartName = "train", first: int = 1, rows:
         labels = continued_labels(recipe.method.start, recipe.task, labels)
     backbone = load_backbone(recipe.model, words=recipe.head.reads_words, weights=False)
     chosen = examples[first - 1 : first - 1 + rows]
+    head = recipe.head.settled(backbone, labels)
     encoded = encode(
         chosen,
         backbone.tokenizer,
         labels,
         max_length=backbone.max_length - recipe.method.positions,
         segments=backbone.roles.segments,
-        writing=recipe.head.settled(backbone, labels).writing(backbone),
+        writing=head.writing(backbone),
+        reading=head.reading(backbone),
     )
     found = readings_of(encoded, backbone.tokenizer, labels)
     return [RowReadings(example.row.where, tuple(found.get(index, ()))) for index, example in enumerate(chosen)]

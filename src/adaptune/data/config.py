@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import codecs
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from adaptune.core.bio import Scheme
 from adaptune.core.config import Config
 
 Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "conll", "lines", "paragraphs"]
+
+
+_COLUMN = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}
 
 
 class DataConfig(Config):
@@ -27,7 +30,7 @@ class DataConfig(Config):
     format: Literal["auto", Format] = "auto"
     """The format of every file; auto: by the name of each, or by its first lines. lines, paragraphs: one raw text a
     line, or between blank lines; a .txt file of raw texts is read by lines."""
-    columns: dict[str, str] = Field(default={})
+    columns: dict[str, Annotated[str, WithJsonSchema(_COLUMN)]] = Field(default={})
     """The task's name of a column and the files' name of it, `text: review`; without a header its number, `text: 3`."""
     valid_share: float = Field(default=0.1, gt=0, lt=1)
     """Share of the training rows that is cut off where `valid` is not given."""

@@ -9,7 +9,8 @@ from typing import Any, Literal
 from adaptune.bundle.start import continued_labels
 from adaptune.core.errors import DataError
 from adaptune.data.encode import encode
-from adaptune.data.readings import Reading, readings_of
+from adaptune.data.encode_raw import masked_once
+from adaptune.data.readings import AsRead, readings_of
 from adaptune.models.load import load_backbone
 from adaptune.prepare import prepare
 from adaptune.recipe import Recipe
@@ -23,7 +24,7 @@ class RowReadings:
 
     where: str
     """`train.csv, row 12`"""
-    sequences: tuple[Reading, ...]
+    sequences: tuple[AsRead, ...]
     """None where the recipe leaves the row out."""
 
     def records(self) -> Iterator[dict[str, Any]]:
@@ -42,8 +43,8 @@ def read_rows(recipe: Recipe, *, part: PartName = "train", first: int = 1, rows:
     if recipe.method.start is not None:
         labels = continued_labels(recipe.method.start, recipe.task, labels)
     backbone = load_backbone(recipe.model, words=recipe.head.reads_words, weights=False)
-    chosen = examples[first - 1 : first - 1 + rows]
     head = recipe.head.settled(backbone, labels)
+    chosen = examples[first - 1 : first - 1 + rows]
     encoded = encode(
         chosen,
         backbone.tokenizer,
@@ -53,5 +54,7 @@ def read_rows(recipe: Recipe, *, part: PartName = "train", first: int = 1, rows:
         writing=head.writing(backbone),
         reading=head.reading(backbone),
     )
+    # What is hidden differs from epoch to epoch; the seed gives one choice of them.
+    encoded = masked_once(encoded, head.reading(backbone), recipe.seed)
     found = readings_of(encoded, backbone.tokenizer, labels)
     return [RowReadings(example.row.where, tuple(found.get(index, ()))) for index, example in enumerate(chosen)]

@@ -17,7 +17,7 @@ from adaptune import cli
 from adaptune.cli import coloured
 from adaptune.core.batch import Encoded
 from adaptune.core.types import Labels
-from adaptune.data.readings import Reading, Token, reading_of, token_text
+from adaptune.data.readings import AsRead, Token, reading_of, token_text
 
 Shown = Callable[..., str]
 
@@ -167,7 +167,7 @@ def test_of_two_stacks_the_decoder_is_shown_beside_what_is_read(tiny_bert: Path)
         labels=np.array([ids["book"], -100]),
         decoder_ids=np.array([ids["[PAD]"], ids["book"]], dtype=np.int32),
     )
-    assert reading_of(encoded, tokenizer, Labels(())) == Reading(
+    assert reading_of(encoded, tokenizer, Labels(())) == AsRead(
         tokens=(Token("bad"), Token("[SEP]", special=True)),
         decoder=(Token("[PAD]", special=True, label="book"), Token("book")),
     )
@@ -184,7 +184,7 @@ def test_on_a_terminal_what_carries_loss_is_green_and_special_tokens_are_dim(mon
     stream = io.StringIO()
     terminal = Console(file=stream, force_terminal=True, color_system="standard", highlight=False, width=60)
     monkeypatch.setattr(coloured, "Console", lambda **_: terminal)
-    reading = Reading((Token("[CLS]", special=True), Token("london", label="B-place")))
+    reading = AsRead((Token("[CLS]", special=True), Token("london", label="B-place")))
     coloured.print_readings([coloured.RowReadings("rows.jsonl, row 1", (reading,))])
     assert "\x1b[2m[CLS]\x1b[0m" in stream.getvalue()
     assert "\x1b[32mlondon\x1b[0m\x1b[1;32m=B-place\x1b[0m" in stream.getvalue()

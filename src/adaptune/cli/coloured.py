@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.text import Text
 
-from adaptune.data.readings import Learned, Reading, Token
+from adaptune.data.readings import AsRead, Learned, Token
 from adaptune.readings import RowReadings
 
 LEGEND = {
@@ -39,7 +39,7 @@ def _row(row: RowReadings) -> list[Text]:
     return lines
 
 
-def _reading(reading: Reading) -> list[Text]:
+def _reading(reading: AsRead) -> list[Text]:
     lines = [Text.assemble("  label:    ", (_shown(reading.label), "bold green"))] if reading.label is not None else []
     if not reading.learns:
         lines.append(Text("  label:    none, nothing of it carries loss"))

@@ -37,8 +37,8 @@ class Token:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One token sequence of a row."""
+class AsRead:
+    """One token sequence of a row as the model reads it."""
 
     tokens: tuple[Token, ...]
     label: Learned | None = None
@@ -59,7 +59,7 @@ class Reading:
         return found if self.label is None else found | {"label": self.label}
 
 
-def reading_of(encoded: Encoded, tokenizer: Any, labels: Labels) -> Reading:
+def reading_of(encoded: Encoded, tokenizer: Any, labels: Labels) -> AsRead:
     """An encoded sequence in words; where there are no `labels` to choose from, tokens themselves are learned."""
     names = [] if encoded.labels is None else [_learned(label, tokenizer, labels) for label in encoded.labels]
     places = encoded.tokens.tolist()
@@ -68,9 +68,9 @@ def reading_of(encoded: Encoded, tokenizer: Any, labels: Labels) -> Reading:
     else:
         learned, read, whole = {}, set(places), _whole(names)
     if encoded.decoder_ids is None:
-        return Reading(_tokens(encoded.ids, tokenizer, learned, read), whole)
+        return AsRead(_tokens(encoded.ids, tokenizer, learned, read), whole)
     decoder = _tokens(encoded.decoder_ids, tokenizer, learned, read)
-    return Reading(_tokens(encoded.ids, tokenizer, {}, set()), whole, decoder)
+    return AsRead(_tokens(encoded.ids, tokenizer, {}, set()), whole, decoder)
 
 
 def _whole(names: Sequence[Learned | None]) -> Learned | None:
@@ -107,9 +107,9 @@ def token_text(one: int, tokenizer: Any) -> str:
     return ("Ġ" if piece.startswith("Ġ") else "") + text if spelt_in_bytes else piece
 
 
-def readings_of(encoded: Sequence[Encoded], tokenizer: Any, labels: Labels) -> dict[int, list[Reading]]:
+def readings_of(encoded: Sequence[Encoded], tokenizer: Any, labels: Labels) -> dict[int, list[AsRead]]:
     """Every sequence in words, by its row's index."""
-    found: dict[int, list[Reading]] = {}
+    found: dict[int, list[AsRead]] = {}
     for sequence in encoded:
         found.setdefault(sequence.row, []).append(reading_of(sequence, tokenizer, labels))
     return found

@@ -18,10 +18,11 @@ from adaptune.core.errors import Interrupted, TrainingError
 from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.log import Progress, notice, warn
 from adaptune.core.run_folder import RunDir
-from adaptune.core.types import Answer, Example, Scores
+from adaptune.core.types import Answer, Example, OfSpan, Scores
 from adaptune.data.batches import Batches, Budget, by_rows, collate
 from adaptune.data.encode import encode
 from adaptune.data.encode_raw import masked_once
+from adaptune.data.encode_spans import encode_spans
 from adaptune.data.encode_text import encode_written
 from adaptune.data.findings import Finding
 from adaptune.data.lengths import lengths
@@ -213,7 +214,10 @@ def _lengths(assembly: Assembly, train: Sequence[Example]) -> Sequence[Finding]:
     """What the lengths of the training rows mean for the model."""
     tokenizer, writing = assembly.backbone.tokenizer, assembly.writing
     if writing is None:
-        return lengths(train, tokenizer, assembly.max_length).findings()
+        found = lengths(train, tokenizer, assembly.max_length).findings()
+        if assembly.head.target is OfSpan:
+            found += tuple(encode_spans(train, tokenizer, assembly.max_length, segments=False).findings())
+        return found
     return encode_written(train, tokenizer, writing, assembly.max_length).findings()
 
 

@@ -15,6 +15,7 @@ from transformers import AutoTokenizer, BartConfig, BartModel, BertForMaskedLM, 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.types import (
+    NO_ANSWER,
     Example,
     Labels,
     OfItself,
@@ -23,6 +24,7 @@ from adaptune.core.types import (
     OfNumber,
     OfRow,
     OfSequence,
+    OfSpan,
     OfText,
     OfWords,
     Row,
@@ -45,6 +47,7 @@ LABELS = {
     "regress": Labels(("number",), (48,), (2.0, 1.5)),
     "generate": Labels(()),
     "words": Labels(()),
+    "span": Labels(("answer", NO_ANSWER), (24, 24)),
     "": Labels(("no", "yes"), (24, 24)),
 }
 """By head; under no name those of the others."""
@@ -184,6 +187,7 @@ def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Enco
         OfMarked: _related,
         OfText: _written,
         OfItself: _raw,
+        OfSpan: _asked,
     }
     return encode(
         kinds.get(assembly.head.target, _classified)(rows, seed),
@@ -207,6 +211,18 @@ def _written(rows: int, seed: int) -> list[Example]:
 def _raw(rows: int, seed: int) -> list[Example]:
     """The same texts, to be read for their own sake."""
     return [_retargeted(example, OfItself()) for example in _classified(rows, seed)]
+
+
+def _asked(rows: int, seed: int) -> list[Example]:
+    """The planted word as the answer to a question that never changes; no answer where it is missing."""
+    examples = []
+    for example in _classified(rows, seed):
+        text = str(example.sequences[0].first)
+        start = text.find(PLANTED)
+        target = OfSpan((start, start + len(PLANTED)) if start >= 0 else None)
+        sequence = Sequence("who is late", text, target, overflow="window")
+        examples.append(replace(example, sequences=(sequence,), expected=(PLANTED,) if start >= 0 else ()))
+    return examples
 
 
 def _classified(rows: int, seed: int) -> list[Example]:

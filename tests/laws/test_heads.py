@@ -11,7 +11,7 @@ import torch
 
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.errors import Unsupported
-from adaptune.core.types import Answer, Labels, OfItself
+from adaptune.core.types import Answer, Labels, OfItself, OfSpan
 from adaptune.data.batches import collate
 from adaptune.heads import HEADS
 from adaptune.heads.tag import best_path
@@ -106,7 +106,7 @@ def test_a_probability_belongs_to_the_answer(assembly: Assembly, encoded_for: Ro
             assert isinstance(answer.value, float)
             continue
         assert 0.0 < answer.probability <= 1.0
-        if assembly.head.reads_words:
+        if assembly.head.reads_words or assembly.head.target is OfSpan:
             assert answer.probabilities == ()
         elif answer.of_each or answer.value == ():
             assert len(answer.of_each) == len(answer.value)

@@ -21,6 +21,7 @@ from adaptune.core.types import (
     OfMarked,
     OfNumber,
     OfSequence,
+    OfSpan,
     OfText,
     OfWords,
     Row,
@@ -46,6 +47,41 @@ class Case:
 
 
 CASES = {
+    "answer": Case(
+        row={
+            "question": "Where is it?",
+            "context": "It is in the old town.",
+            "answers": [{"text": "the old town", "answer_start": 9}, {"text": "in the old town", "answer_start": 6}],
+        },
+        sequences=(Sequence("Where is it?", "It is in the old town.", OfSpan((9, 21)), overflow="window"),),
+        expected=("the old town", "in the old town"),
+        rows=(
+            {"question": "a?", "context": "red or blue", "answers": {"text": ["red"], "answer_start": [0]}},
+            {"question": "b?", "context": "red or blue", "answers": "or blue", "start": "4"},
+            {"question": "c?", "context": "red or blue", "answers": [], "impossible": True},
+            {"question": "d?", "context": "red or blue", "answers": {"text": "blue", "answer_start": 7}},
+        ),
+        wrong=("red", "blue", "", ""),
+        malformed=(
+            {"context": "red", "answers": "red", "start": 0},
+            {"question": " ", "context": "red", "answers": "red", "start": 0},
+            {"question": "a?", "context": None, "answers": "red", "start": 0},
+            {"question": "a?", "context": "red", "answers": "red"},
+            {"question": "a?", "context": "red", "answers": "red", "start": 1},
+            {"question": "a?", "context": "red", "answers": "red", "start": -3},
+            {"question": "a?", "context": "red", "answers": "red", "start": "first"},
+            {"question": "a?", "context": "red", "answers": "red", "start": True},
+            {"question": "a?", "context": "red", "answers": ["red"]},
+            {"question": "a?", "context": "red", "answers": [{"text": "red"}]},
+            {"question": "a?", "context": "red", "answers": [{"answer_start": 0}]},
+            {"question": "a?", "context": "red", "answers": {"text": ["red"], "answer_start": []}},
+            {"question": "a?", "context": "red", "answers": {"text": ["red"], "answer_start": [0]}, "impossible": "1"},
+            {"question": "a?", "context": "red", "answers": [], "impossible": False},
+            {"question": "a?", "context": "red", "answers": [], "impossible": "perhaps"},
+            {"question": "a?", "context": "red", "answers": ""},
+            {"question": "a?", "context": "red", "answers": None, "start": 0},
+        ),
+    ),
     "classify": Case(
         row={"text": "Where is my card?", "label": "card_arrival"},
         sequences=(Sequence("Where is my card?", target=OfSequence("card_arrival")),),

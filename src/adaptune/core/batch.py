@@ -23,12 +23,17 @@ class Encoded:
     tokens: NDArray[np.int32]
     """(N,) position of the token that stands for each labelled item; empty where whole sequences are labelled."""
     items: NDArray[np.int32]
-    """(N,) which item (word) of its row each of `tokens` is; every item stands in exactly one window of its row."""
+    """(N,) which item (word) of its row each of `tokens` is; every item stands in exactly one window of its row. Of
+    spans: 0, which stands for no answer, then the row's pieces of text from 1, as many as stand in this window."""
     labels: NDArray[np.int64] | NDArray[np.float32] | None
     """(N,) label index of each item; or of the whole sequence (1,) a label index or a number, (1, C) 0 and 1 of
-    several labels. None where unlabelled."""
+    several labels, (1, 2) which of this window's items start and end a span. None where unlabelled."""
     decoder_ids: NDArray[np.int32] | None = None
     """(S,) what the decoder of a model of two stacks reads; `tokens` are then positions in it. None: `ids`, too."""
+    text: str | None = None
+    """Where spans are answers: what they are parts of, whole."""
+    offsets: NDArray[np.int32] | None = None
+    """(N, 2) where each item stands in `text`: its first character and the one after its last."""
 
     @property
     def length(self) -> int:
@@ -57,17 +62,21 @@ class Batch:
     items: torch.Tensor | None = None
     """(N,) which item of its row."""
     labels: torch.Tensor | None = None
-    """(N,) or, for whole sequences, (B,) or (B, C); None where unlabelled."""
+    """(N,) or, for whole sequences, (B,) or (B, C), for spans (B, 2); None where unlabelled."""
     decoder_ids: torch.Tensor | None = None
     """(B, S) what the decoder of a model of two stacks reads; None: `ids`, too."""
     decoder_mask: torch.Tensor | None = None
     """(B, S)"""
     features: torch.Tensor | None = None
     """(B, F) numbers of the row that a head may read beside the text."""
+    texts: tuple[str, ...] | None = None
+    """(B) where spans are answers: what they are parts of."""
+    offsets: torch.Tensor | None = None
+    """(N, 2) where each item stands in its text, in characters."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "texts"}
         return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
 
     @property

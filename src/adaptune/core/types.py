@@ -114,7 +114,19 @@ class OfMarked:
     value: str
 
 
-Target = OfSequence | OfLabels | OfNumber | OfRow | OfMarked | OfWords | OfText | OfItself
+NO_ANSWER = "no answer"
+"""The label of questions that their context does not answer; an inventory without it says that there are none."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfSpan:
+    """A target that is a part of the sequence's second text."""
+
+    span: tuple[int, int] | None
+    """Its first character and the one after its last; None where the text holds no answer."""
+
+
+Target = OfSequence | OfLabels | OfNumber | OfRow | OfMarked | OfWords | OfText | OfItself | OfSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +139,8 @@ class Sequence:
     """None where the row is unlabelled."""
     overflow: Literal["cut", "window", "around", "refuse"] = "cut"
     """What happens to a first part longer than the model: cut at the end, read in overlapping windows, reduced to its
-    marked spans and what is around them, or refused."""
+    marked spans and what is around them, or refused. Of two texts it is the second that is read in windows, each beside
+    the whole first."""
     marks: tuple[tuple[int, int], ...] = ()
     """Spans of the first part, a text, in characters: a head reads their first and last tokens."""
     template: str | None = None
@@ -142,6 +155,8 @@ class Example:
     sequences: tuple[Sequence, ...]
     expected: Any = None
     """The right answer's value, as `Task.score` compares it; None where the row is unlabelled."""
+    group: str | None = field(default=None, compare=False)
+    """Rows of one group stay together where parts are cut from the data; None: rows of equal texts do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +164,8 @@ class Answer:
     """What a head says of one row."""
 
     value: Any
-    """A label (classify), several (multilabel), a number (regress), one tag a word (tag), a text (write, translate)."""
+    """A label (classify), several (multilabel), a number (regress), one tag a word (tag), a text (write, translate), a
+    part of a text or nothing (answer)."""
     probability: float | None
     """Of the value: in [0, 1]; for the tags of words the mean over them, for several labels that of exactly these. None
     where the answer is a number, which has none."""
@@ -157,6 +173,8 @@ class Answer:
     """classify, multilabel: of every label, in the order of the labels. tag: of every word's tag."""
     of_each: tuple[float, ...] = ()
     """Where the value is several labels: of each of them."""
+    span: tuple[int, int] | None = None
+    """Where the value is a part of a text: its first character and the one after its last."""
 
 
 @dataclass(frozen=True, slots=True)

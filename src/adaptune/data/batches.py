@@ -154,9 +154,11 @@ def collate(sequences: Sequence[Encoded], pad: int) -> Batch:
         **_segments(sequences, mask),
         **_decoder(sequences, pad),
         **_items(sequences),
+        **_offsets(sequences),
         **_labels(sequences),
     }
-    return Batch(**{name: torch.from_numpy(array) for name, array in tensors.items()})
+    texts = tuple(sequence.text for sequence in sequences if sequence.text is not None)
+    return Batch(texts=texts or None, **{name: torch.from_numpy(array) for name, array in tensors.items()})
 
 
 def _padded(rows: Sequence[NDArray[np.int32]], pad: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -193,6 +195,11 @@ def _items(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
         "token_of": np.concatenate([sequence.tokens for sequence in sequences]).astype(np.int64),
         "items": np.concatenate([sequence.items for sequence in sequences]).astype(np.int64),
     }
+
+
+def _offsets(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
+    found = [sequence.offsets for sequence in sequences if sequence.offsets is not None]
+    return {"offsets": np.concatenate(found).astype(np.int64)} if len(found) == len(sequences) else {}
 
 
 def _labels(sequences: Sequence[Encoded]) -> dict[str, NDArray[Any]]:

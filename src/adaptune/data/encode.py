@@ -27,6 +27,7 @@ from adaptune.core.types import (
     Writing,
 )
 from adaptune.data.encode_raw import encode_raw
+from adaptune.data.encode_spans import encode_spans
 from adaptune.data.encode_text import encode_written
 from adaptune.data.marked import encode_marked
 from adaptune.data.special_tokens import special_tokens
@@ -56,6 +57,8 @@ def encode(
         return encode_written(examples, tokenizer, writing, max_length).encoded
     if reading is not None:
         return encode_raw(examples, tokenizer, reading, max_length, segments=segments)
+    if any(_is_asked(sequence) for example in examples for sequence in example.sequences):
+        return encode_spans(examples, tokenizer, max_length, segments=segments).encoded
     words: list[tuple[int, Sequence]] = []
     texts: list[tuple[int, Sequence]] = []
     spans: list[tuple[int, Sequence]] = []
@@ -66,6 +69,11 @@ def encode(
     encoded += _encode_words(words, tokenizer, labels, max_length, segments)
     encoded += _encode_marked(spans, examples, tokenizer, labels, max_length=max_length, segments=segments)
     return sorted(encoded, key=lambda sequence: sequence.row)
+
+
+def _is_asked(sequence: Sequence) -> bool:
+    """Whether it is a question beside a text that is read in windows."""
+    return isinstance(sequence.second, str) and sequence.overflow == "window"
 
 
 def _encode_texts(

@@ -92,11 +92,15 @@ def _refuse_unlabelled(examples: Sequence[Example], part: str) -> None:
             )
 
 
+def _group(example: Example) -> str:
+    return same_text(example) if example.group is None else example.group
+
+
 def _cut(
     examples: list[Example], task: Task, share: float, seed: int, name: str
 ) -> tuple[list[Example], list[Example]]:
     """Cut one part off; rows with equal inputs stay together."""
-    kept, taken = cut(task.strata(examples), share, seed, groups=[same_text(example) for example in examples])
+    kept, taken = cut(task.strata(examples), share, seed, groups=[_group(example) for example in examples])
     if not taken:
         raise DataError(
             f"{len(examples)} rows are too few to cut a {name} part from (data.{name}_share is {share}); "

@@ -8,6 +8,7 @@ from json import JSONDecodeError
 from typing import Any
 
 from adaptune.core.errors import DataError
+from adaptune.data.formats.squad import is_squad, squad_rows
 from adaptune.data.table import Record, Table, shown
 from adaptune.data.text import lines_of
 
@@ -67,7 +68,9 @@ def read_json(text: str, source: str) -> Table:
 
 
 def _rows_in(value: Any, source: str) -> list[Any]:
-    """A list of objects; FewRel's object of lists, one for each relation, as one list."""
+    """A list of objects; FewRel's object of lists, one for each relation, and SQuAD's articles as one list."""
+    if is_squad(value):
+        return squad_rows(value, source)
     if not isinstance(value, dict) or not value or not all(_of_relation(rows) for rows in value.values()):
         return _list_in(value, source)
     return [{RELATION: name, **row} for name, rows in value.items() for row in rows]

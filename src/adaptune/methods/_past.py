@@ -11,7 +11,7 @@ from typing import Any
 
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import peft, torch, transformers
-from adaptune.core.method import PeftFiles
+from adaptune.core.method import PeftFiles, State
 from adaptune.methods._folded import go_on_from, prepare_fold, unfolded
 
 NAME = "prefix"
@@ -71,32 +71,67 @@ def peft_prefix(trunk: Any, pairs: list[torch.Tensor]) -> PeftFiles | None:
     positions are rotations (Su et al. 2021, equation 16) only their differences count, so that the keys are moved on as
     well; models with positions of another kind read the text differently with peft, so that None is given.
     """
-    rotary = getattr(trunk, "rotary_emb", None)
-    settled = getattr(trunk.config, "rope_parameters", None) or {}
-    if rotary is None or trunk.config.is_encoder_decoder or settled.get("rope_type") != "default":
+    heads, length = _key_heads(trunk), pairs[0].shape[1]
+    if heads is None:
         return None
-    heads, length = trunk.config.num_key_value_heads, pairs[0].shape[1]
-    size = pairs[0].shape[2] // heads
-    cos, sin = rotary(pairs[0], torch.full((1, 1), length, device=pairs[0].device))
-    if cos.shape[-1] != size:  # rotates a part of each head
-        return None
-    layers = []
-    for keys, values in pairs:
-        by_head = keys.reshape(length, heads, size)
-        first, second = by_head.chunk(2, dim=-1)
-        moved = by_head * cos[0] + torch.cat([-second, first], dim=-1) * sin[0]
-        layers += [moved.reshape(length, -1), values]
+    width = pairs[0].shape[2]
+    layers = [one for keys, values in pairs for one in (_rotated(trunk, keys, length), values)]
     config = peft.PrefixTuningConfig(
         task_type="FEATURE_EXTRACTION",
         num_virtual_tokens=length,
-        token_dim=heads * size,
+        token_dim=width,
         num_transformer_submodules=1,
         num_layers=len(pairs),
         num_attention_heads=heads,
-        encoder_hidden_size=heads * size,
+        encoder_hidden_size=width,
         inference_mode=True,
     )
     return PeftFiles(config, {"prompt_embeddings": torch.cat(layers, dim=1)})
+
+
+def from_peft_prefix(trunk: Any, tensors: State, like: State) -> State:
+    """The pairs of every layer out of peft's one tensor, named as in `like`; the inverse of `peft_prefix`.
+
+    Raises Unsupported for a model whose positions peft moves otherwise, another shape, or other tensors.
+    """
+    if _key_heads(trunk) is None:
+        raise Unsupported(
+            f"peft's prefix moves the positions of the text on, which models of the family {trunk.config.model_type!r} "
+            "read differently; only prefixes of decoders with rotary positions (such as llama, qwen3) can be imported"
+        )
+    length, width = next(iter(like.values())).shape[1:]
+    expected = (length, 2 * len(like) * width)
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != {"prompt_embeddings": expected}:
+        raise Unsupported(
+            f"the adapter has tensors {found}, expected 'prompt_embeddings' of shape {expected}; name the model that "
+            "it was made on, or copy the whole folder again"
+        )
+    layers = tensors["prompt_embeddings"].reshape(length, len(like), 2, width).permute(1, 2, 0, 3)
+    return {
+        name: torch.stack([_rotated(trunk, keys, -length), values])
+        for name, (keys, values) in zip(like, layers, strict=True)
+    }
+
+
+def _key_heads(trunk: Any) -> int | None:
+    """How many heads keys have, where positions are rotations of whole heads in one stack; else None."""
+    settled = getattr(trunk.config, "rope_parameters", None) or {}
+    rotary = getattr(trunk, "rotary_emb", None)
+    if rotary is None or trunk.config.is_encoder_decoder or settled.get("rope_type") != "default":
+        return None
+    size = getattr(trunk.config, "head_dim", None) or trunk.config.hidden_size // trunk.config.num_attention_heads
+    whole = 2 * len(rotary.inv_freq) == size
+    return int(trunk.config.num_key_value_heads) if whole else None
+
+
+def _rotated(trunk: Any, keys: torch.Tensor, by: int) -> torch.Tensor:
+    """(P, K) keys moved on by so many positions, or back."""
+    by_head = keys.reshape(len(keys), trunk.config.num_key_value_heads, -1)
+    cos, sin = trunk.rotary_emb(keys, torch.full((1, 1), by, device=keys.device))
+    first, second = by_head.chunk(2, dim=-1)
+    turned: torch.Tensor = by_head * cos[0] + torch.cat([-second, first], dim=-1) * sin[0]
+    return turned.reshape(keys.shape)
 
 
 def _computed(attention: Any) -> torch.Tensor:

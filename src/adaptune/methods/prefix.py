@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from pydantic import Field
@@ -12,6 +13,7 @@ from adaptune.core.lazy import torch
 from adaptune.core.method import Method, PeftFiles, State
 from adaptune.methods import _past
 from adaptune.methods._folded import memory_of, recall_into
+from adaptune.methods._in_front import PROMPT_SHAPE
 
 _OWN_ATTENTION = ("deberta-v2", "mpnet", "gemma2")
 """Families that compute attention in a way of their own, which takes no further keys."""
@@ -28,6 +30,9 @@ class Prefix(Method):
     learning_rate: ClassVar[float] = 1e-2
     identity: ClassVar[bool] = False
     peft_format: ClassVar[bool] = True
+    peft_type: ClassVar[str | None] = "PREFIX_TUNING"
+    peft_fields: ClassVar[Mapping[str, str]] = {"length": "num_virtual_tokens"}
+    peft_silent: ClassVar[frozenset[str]] = PROMPT_SHAPE | {"encoder_hidden_size", "prefix_projection"}
 
     length: int = Field(default=20, ge=1)
     """How many keys and values stand in front in every layer."""
@@ -80,6 +85,9 @@ class Prefix(Method):
 
     def peft_files(self, trunk: Any) -> PeftFiles | None:
         return _past.peft_prefix(trunk, list(self.state(trunk).values()))
+
+    def from_peft(self, trunk: torch.nn.Module, settings: Mapping[str, Any], tensors: State) -> State:
+        return _past.from_peft_prefix(trunk, tensors, self.state(trunk))
 
     def _shared(self, trunk: Any) -> torch.nn.Module:
         """P' and the part of the MLP that all layers share."""

@@ -126,6 +126,38 @@ def test_an_adapter_made_on_a_causal_model_changes_the_same_trunk(
     assert (ours - expected).abs().max() < 2e-6
 
 
+@pytest.mark.parametrize("projected", [False, True])
+def test_a_prefix_of_plain_peft_gives_the_same_hidden_states_here(
+    made: Made, tiny_llama: Path, projected: bool
+) -> None:
+    config = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5, prefix_projection=projected)
+    folder, theirs = made(config, tiny_llama, AutoModelForCausalLM)
+    inputs, backbone = _tokens(tiny_llama), load_backbone(ModelConfig(name=str(tiny_llama)))
+    with torch.no_grad():
+        expected = theirs(**inputs, output_hidden_states=True).hidden_states[-1]
+        untouched = backbone.trunk(**inputs).last_hidden_state
+        ours = _adopted(folder, backbone)(**inputs).last_hidden_state
+    real = inputs["attention_mask"].bool()
+    assert (ours - expected)[real].abs().max() < 2e-6
+    assert (untouched - expected)[real].abs().max() > 1e-3
+
+
+def test_a_prefix_of_a_model_with_learned_positions_is_refused(made: Made, tiny_gpt2: Path) -> None:
+    config = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)
+    folder, _ = made(config, tiny_gpt2, AutoModelForCausalLM)
+    with pytest.raises(Unsupported, match="the family 'gpt2' read differently; only prefixes of decoders with rotary"):
+        _adopted(folder, load_backbone(ModelConfig(name=str(tiny_gpt2))))
+
+
+def test_a_prefix_of_a_model_of_another_depth_is_refused(made: Made, tiny_llama: Path) -> None:
+    config = peft.PrefixTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)
+    folder, _ = made(config, tiny_llama, AutoModelForCausalLM)
+    pairs = load_file(folder / "adapter_model.safetensors")["prompt_embeddings"]
+    save_file({"prompt_embeddings": pairs[:, :-2].contiguous()}, folder / "adapter_model.safetensors")
+    with pytest.raises(Unsupported, match=r"expected 'prompt_embeddings' of shape \(5, "):
+        _adopted(folder, load_backbone(ModelConfig(name=str(tiny_llama))))
+
+
 def test_pruned_components_of_adalora_are_zero_here(made: Made, bert: Backbone, tiny_bert: Path) -> None:
     config = peft.AdaLoraConfig(init_r=6, target_r=4, total_step=10, target_modules=BERT)
     torch.manual_seed(0)

@@ -85,6 +85,9 @@ class Adalora(OnPeft):
     """beta 1, of the running mean of a weight's importance."""
     uncertainty_decay: float = Field(default=0.85, gt=0, lt=1)
     """beta 2, of the running mean of its uncertainty."""
+    learning_rate_ratio: float = Field(default=4.0, ge=1)
+    """The learning rate of Lambda divided by that of P and Q, which stay orthonormal: a change is as large as Lambda,
+    which starts at zero."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -112,6 +115,9 @@ class Adalora(OnPeft):
             fan_in_fan_out=is_transposed(trunk, roles),
         )
         inject(trunk, config)
+        for layer in tuner_layers(trunk).values():  # without a penalty to begin with; peft draws small normal numbers
+            torch.nn.init.orthogonal_(layer.lora_A[ADAPTER])
+            torch.nn.init.orthogonal_(layer.lora_B[ADAPTER])
         trunk.budget = Budget()  # type: ignore[assignment]  # no tensor: it lives as long as the trunk
         return trunk
 
@@ -119,6 +125,15 @@ class Adalora(OnPeft):
         """Lets peft's configuration, which a bundle keeps, tell the true number of steps."""
         settings: Any = trunk.peft_config
         settings[ADAPTER].total_step = total
+
+    def groups(self, trunk: torch.nn.Module, learning_rate: float) -> list[dict[str, Any]]:
+        learning = [(name, p) for name, p in trunk.named_parameters() if p.requires_grad]
+        bases = [p for name, p in learning if ".lora_E." not in name]
+        values = [p for name, p in learning if ".lora_E." in name]
+        return [
+            {"params": bases, "lr": learning_rate},
+            {"params": values, "lr": learning_rate * self.learning_rate_ratio},
+        ]
 
     def penalty(self, trunk: torch.nn.Module) -> torch.Tensor | None:
         """() gamma times the mean over matrices of R(P, Q) = |P^T P - I|^2 + |Q Q^T - I|^2, equation 4.

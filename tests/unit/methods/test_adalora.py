@@ -44,6 +44,26 @@ def _optimizer(trunk: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW([p for p in trunk.parameters() if p.requires_grad], lr=0.01)
 
 
+def test_a_change_starts_with_orthonormal_bases_and_no_penalty(tiny: Make, make: Make) -> None:
+    model, method = tiny("bert"), make("adalora", rank=2, initial_rank=4)
+    trunk = model.changed(method)
+    for layer in tuner_layers(trunk).values():
+        q, p = layer.lora_A["default"], layer.lora_B["default"]
+        assert torch.allclose(q @ q.T, torch.eye(4), atol=1e-5)
+        assert torch.allclose(p.T @ p, torch.eye(4), atol=1e-5)
+        assert not layer.lora_E["default"].any()
+    assert method.penalty(trunk).item() < 1e-8
+
+
+def test_lambda_learns_faster_than_its_bases(tiny: Make, make: Make) -> None:
+    model, method = tiny("bert"), make("adalora", learning_rate_ratio=5)
+    trunk = model.changed(method)
+    rate_of = {id(p): group["lr"] for group in method.groups(trunk, 0.1) for p in group["params"]}
+    for layer in tuner_layers(trunk).values():
+        rates = [rate_of[id(getattr(layer, part)["default"])] for part in ("lora_A", "lora_E", "lora_B")]
+        assert rates == [0.1, 0.5, 0.1]
+
+
 def test_the_budget_falls_with_the_cube_of_the_steps_left(make: Make) -> None:
     method = make("adalora", rank=8, initial_rank=12, warmup=0.1, final=0.4)
     found = [method.components(step, 100, 10) for step in (1, 10, 11, 35, 59, 60, 61, 100)]

@@ -145,22 +145,14 @@ def epochs_of(run: Run) -> list[str]:
     return [f"{100 * line['f1']:.1f}" for line in run["curve"] if line["step"]]
 
 
-METHOD_SETS = (
-    (
-        "banking77",
-        "classify",
-        "accuracy",
-        "BANKING77 with every method, all-MiniLM-L6-v2, three epochs over 3,000 rows\n\n"
-        "All begin with a cold head, but `head_only`, which is the warm start alone: from there every method would keep "
-        "it within so few steps, which tells nothing.",
-    ),
-    (
-        "wnut17",
-        "tag",
-        "f1",
-        "WNUT17 with every method, all-MiniLM-L6-v2, two epochs\n\nAll begin with the same warm-started head.",
-    ),
-)
+COLD = """BANKING77 with every method, all-MiniLM-L6-v2, three epochs over 3,000 rows
+
+All begin with a cold head, but `head_only`, which is the warm start alone: from there every method would keep it
+within so few steps, which tells nothing."""
+WARM = """WNUT17 with every method, all-MiniLM-L6-v2, two epochs
+
+All begin with the same warm-started head."""
+METHOD_SETS = (("banking77", "classify", "accuracy", COLD), ("wnut17", "tag", "f1", WARM))
 
 
 def methods(runs: dict[str, Run], task: Task, metric: str, title: str) -> str:

@@ -147,8 +147,8 @@ def epochs_of(run: Run) -> list[str]:
 
 COLD = """BANKING77 with every method, all-MiniLM-L6-v2, three epochs over 3,000 rows
 
-All begin with a cold head, but `head_only`, which is the warm start alone: from there every method would keep it
-within so few steps, which tells nothing."""
+All begin with a cold head, which learns at one rate, but `head_only`, which is the warm start alone: from there every
+method would keep it within so few steps, which tells nothing."""
 WARM = """WNUT17 with every method, all-MiniLM-L6-v2, two epochs
 
 All begin with the same warm-started head."""

@@ -20,6 +20,7 @@ GENERATION = (
     "data.valid_rows=40",
     "data.test_rows=200",
     "train.epochs=1",
+    "train.batch_tokens=512",
     "train.max_seconds=240",
     "head.long_target=cut",
 )
@@ -55,8 +56,9 @@ def task_runs() -> Iterator[TaskRun]:
         yield TaskRun(f"stsb-zh-{kind}", "e5", shrunk)
     yield TaskRun("banking77-retrieval", "minilm", ("train.epochs=1", "train.max_seconds=300"))
     yield TaskRun("nlu-plus-plus", "minilm", ("train.max_seconds=240",))
-    yield TaskRun("multi30k-de-en", "smollm2", (*GENERATION, "data.train_rows=1000", "head.max_new_tokens=32"))
-    yield TaskRun("scitldr", "smollm2", (*GENERATION, "data.train_rows=200", "head.max_new_tokens=40"))
-    yield TaskRun("e2e-nlg", "smollm2", (*GENERATION, "data.train_rows=600", "head.max_new_tokens=48"))
-    yield TaskRun("crosswoz-chat", "smollm2", (*GENERATION, "data.train_rows=300", "head.max_new_tokens=48"))
+    yield TaskRun("multi30k-de-en", "smollm2", (*GENERATION, "data.train_rows=500", "head.max_new_tokens=32"))
+    short = ("model.max_length=128", "data.train_rows=150", "head.max_new_tokens=32")
+    yield TaskRun("scitldr", "smollm2", (*GENERATION, *short))
+    yield TaskRun("e2e-nlg", "smollm2", (*GENERATION, "data.train_rows=300", "head.max_new_tokens=48"))
+    yield TaskRun("crosswoz-chat", "smollm2", (*GENERATION, *short))
     yield TaskRun("pretrain-stock", "splade", ("data.train_rows=4000", "train.max_seconds=240"))

@@ -3,7 +3,8 @@
     python bench/evidence.py main --models FOLDER --budget 60
 
 Runs whose JSON is there are skipped; none is started once the budget (minutes) is spent. ADAPTUNE_DATA names the data
-folder; FOLDER holds minilm/ and e5/ in transformers' layout (without it the hub ids of the recipes are used).
+folder; FOLDER holds minilm/, e5/, smollm2/, splade/ in transformers' layout (without it the hub ids of the recipes are
+used). What the group `tasks` runs stands in bench/task_jobs.py.
 """
 
 from __future__ import annotations
@@ -24,14 +25,21 @@ from typing import Any
 
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.methods import METHODS
-from adaptune.tasks import TASKS
+from adaptune.recipe import load_recipe
+from task_jobs import task_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = {"banking77": "minilm", "wnut17": "minilm", "resume-ner-zh": "e5", "chnsenticorp": "e5"}
+MODELS |= {run.recipe: run.model for run in task_runs()}
 PEER_RATES = (1e-3, 2e-3, 4e-3)
 SEEDS = (1, 2, 3)
 WIDTH_FACTOR = 2.0
 """Of the usual rate, for a hidden size of 384."""
+
+
+def recipe_file(name: str) -> Path:
+    """Of a recipe that comes with the repository."""
+    return ROOT / "recipes" / f"{name}.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +60,8 @@ class Job:
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / "run"
             model = (f"model.name={models / MODELS[self.recipe]}",) if models else ()
-            recipe = ROOT / "recipes" / f"{self.recipe}.yaml"
-            command = [sys.executable, "-m", "adaptune", "train", str(recipe), f"out={folder}", *self.overrides, *model]
+            command = [sys.executable, "-m", "adaptune", "train", str(recipe_file(self.recipe)), f"out={folder}"]
+            command += [*self.overrides, *model]
             if not subprocess.run(command, cwd=ROOT, check=False).returncode:
                 write(out, summary(RunDir(folder), self))
 
@@ -174,10 +182,18 @@ def rate_jobs() -> Iterator[Job]:
             )
 
 
+def task_jobs() -> Iterator[Job]:
+    """One run of every task that has a recipe."""
+    for run in task_runs():
+        if recipe_file(run.recipe).exists():
+            yield Job(run.recipe, "lora-seed1", ("method=lora", "seed=1", *run.shrunk_by))
+
+
 GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun]]] = {
     "main": main_jobs,
     "methods": method_jobs,
     "rates": rate_jobs,
+    "tasks": task_jobs,
 }
 
 
@@ -204,7 +220,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("group", choices=sorted(GROUPS))
-    parser.add_argument("--models", type=Path, help="folder with minilm/ and e5/")
+    parser.add_argument("--models", type=Path, help="folder with minilm/, e5/, smollm2/, splade/")
     parser.add_argument("--budget", type=float, default=60, help="minutes (default: 60)")
     parser.add_argument(
         "--workers", type=int, default=1, help="runs at once (default: 1); set OMP_NUM_THREADS for each"
@@ -215,16 +231,17 @@ def parse() -> argparse.Namespace:
 def summary(run: RunDir, job: Job) -> dict[str, Any]:
     """The figures of a run, and per test row the counts behind its metric, for paired intervals."""
     report = json.loads(run.report.read_text(encoding="utf-8"))
-    task = TASKS.get(report["task"])()
+    task = load_recipe(run.recipe).task
     rows = list(read_json_lines(run.predictions)) if run.predictions.exists() else []
     counts = task.counts([_frozen(row["predicted"]) for row in rows], [_frozen(row["expected"]) for row in rows])
     curve = [{key: value for key, value in line.items() if key != "gained"} for line in read_json_lines(run.scores)]
-    kept = ("task", "method", "metric", "valid", "test", "interval", "baseline", "parameters", "training", "seconds")
+    kept = ("task", "method", "metric", "valid", "test", "interval", "gain", "baseline", "parameters", "training")
     return {
         "system": "adaptune",
         "recipe": job.recipe,
         "overrides": list(job.overrides),
         **{key: report[key] for key in kept},
+        "seconds": report["seconds"],
         "peak_memory_mb": report["peak_memory_mb"],
         "examples": report["examples"],
         "seed": report["seed"],

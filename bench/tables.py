@@ -17,16 +17,17 @@ from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
+from task_table import ABOUT, NAMES, task_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
 HEAD = """# Results
 
 Figures of finished runs, one JSON each under `results/`; this page is made from them by `python bench/tables.py`.
-To make them again: `ADAPTUNE_DATA=FOLDER make results-main results-methods` (finished runs are skipped). Test rows were
-scored once a run, with the weights that were best on validation rows. Scores are percent. Seconds are of training (warm
-start and evaluations included), peak memory of the whole process, on 2 cores of a server processor that other work
-shared: compare them within a table only.
+To make them again: `ADAPTUNE_DATA=FOLDER make results-main results-methods results-tasks` (finished runs are skipped).
+Test rows were scored once a run, with the weights that were best on validation rows. Scores are percent. Seconds are of
+training (warm start and evaluations included), peak memory of the whole process, on 2 cores of a server processor that
+other work shared: compare them within a table only.
 """
 
 Run = dict[str, Any]
@@ -44,11 +45,20 @@ def sections() -> Iterator[str]:
     yield banking(load(main / "banking77"))
     yield wnut(load(main / "wnut17"))
     yield chinese(load(main / "resume-ner-zh") | load(main / "chnsenticorp"))
+    if runs := tasks():
+        yield f"{ABOUT}\n{table(NAMES, task_rows(runs))}"
     for name, task, metric, title in METHOD_SETS:
         if runs := load(RESULTS / "methods" / name):
             yield methods(runs, TASKS.get(task)(), metric, title)
     if runs := load(RESULTS / "rates" / "wnut17"):
         yield rates(runs)
+
+
+def tasks() -> dict[str, Run]:
+    """One run of every task; tagging was run in the group `main`, and is shown where others stand beside it."""
+    found = {name: run for folder in sorted((RESULTS / "tasks").glob("*")) for name, run in load(folder).items()}
+    tagged = {f"{name}/lora-seed1": load(RESULTS / "main" / name) for name in ("resume-ner-zh", "wnut17")}
+    return found and found | {name: runs[name] for name, runs in tagged.items() if name in runs}
 
 
 def load(folder: Path) -> dict[str, Run]:

@@ -182,7 +182,6 @@ def _next(assembly: Assembly, prompt: torch.Tensor, written: list[int]) -> torch
     return assembly.layer(assembly.hidden(batch)[0, -1:])[0].softmax(dim=-1)  # type: ignore[no-any-return]
 
 
-@pytest.mark.slow
 def test_a_small_t5_learns_sentences_by_heart(assemble: Assemble, train_on: Callable[..., Iterator[Step]]) -> None:
     names, places = ("john", "mary", "london", "paris"), ("street", "school", "river", "house", "bank")
     pairs = [(f"{one} {two}", f"{one} will never see the {two} again") for one in names for two in places]

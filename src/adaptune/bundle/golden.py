@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from adaptune.bundle.answers import answer
+from adaptune.bundle.answers import answer, encoded_for
 from adaptune.bundle.inputs import text_columns
 from adaptune.bundle.manifest import Golden, Preprocessing, golden, plain
 from adaptune.core.backbone import Backbone
-from adaptune.core.errors import BundleError
+from adaptune.core.errors import BundleError, DataError
+from adaptune.core.log import warn
 from adaptune.core.task import Task
 from adaptune.core.types import Answer, Example, Row
 from adaptune.models.assembly import Assembly
@@ -23,6 +24,8 @@ SENTENCES = (
     "昨天下午我们在公园里看到了很多人。",
 )
 """Made up for this purpose: rows of no data set."""
+SHORTER = (40, 12, 4)
+"""Characters that are kept of each text where whole ones are more than the model reads."""
 FP32, LOWER = 1e-4, 5e-2
 """How far a probability may lie from the recorded one, in fp32 and in lower precision."""
 
@@ -30,11 +33,14 @@ FP32, LOWER = 1e-4, 5e-2
 def make_golden(
     assembly: Assembly, task: Task, preprocessing: Preprocessing, *, texts: Sequence[str], columns: Mapping[str, str]
 ) -> tuple[Golden, ...]:
-    """One record a text, with the assembly's answers; `columns` are the training files' names by the task's."""
-    texts = texts or SENTENCES
-    rows = [_row(task, columns, texts, number) for number in range(len(texts))]
-    examples = [task.example(row) for row in rows]
-    answers = answer(assembly, examples, max_length=preprocessing.max_length)
+    """One record a text, with the assembly's answers; `columns` are the training files' names by the task's.
+
+    Texts that are more than the model reads are made shorter; one that cannot be read at all has no record.
+    """
+    rows = _fitting(assembly, task, preprocessing.max_length, texts=texts or SENTENCES, columns=columns)
+    if texts and len(rows) < len(texts):
+        warn(f"the bundle keeps {len(rows)} of the {len(texts)} texts of bundle.examples: the others cannot be read")
+    answers = answer(assembly, [task.example(row) for row in rows], max_length=preprocessing.max_length)
     return tuple(golden(row.values, found) for row, found in zip(rows, answers, strict=True))
 
 
@@ -100,6 +106,28 @@ def _other_number(expected: Any, actual: Any, tolerance: float) -> str | None:
 def _distance(one: float, other: float) -> float:
     """Infinite where a number is none at all."""
     return abs(one - other) if one == one and other == other else float("inf")
+
+
+def _fitting(
+    assembly: Assembly, task: Task, max_length: int, *, texts: Sequence[str], columns: Mapping[str, str]
+) -> list[Row]:
+    """A row for every text that can be read, whole where that fits."""
+    found = []
+    for number in range(len(texts)):
+        for most in (None, *SHORTER):
+            row = _row(task, columns, [text[:most] for text in texts], number)
+            if _fits(assembly, task, row, max_length):
+                found.append(row)
+                break
+    return found
+
+
+def _fits(assembly: Assembly, task: Task, row: Row, max_length: int) -> bool:
+    try:
+        encoded_for(assembly, [task.example(row)], max_length=max_length)
+    except DataError:
+        return False
+    return True
 
 
 def _row(task: Task, columns: Mapping[str, str], texts: Sequence[str], number: int) -> Row:

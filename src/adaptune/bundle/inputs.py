@@ -45,7 +45,8 @@ def _text_column(given: str, number: int, task: Task, columns: Mapping[str, str]
     if len(wanted) > 1:
         example = ", ".join(f"{name!r}: ..." for name in wanted)
         raise DataError(
-            f"input {number} is the bare text {_shown(given)}, and this bundle reads rows of {{{example}}}; give those"
+            f"input {number} is the bare text {_shown(given)}, and this bundle reads rows of {{{example}}}; give "
+            "those (on the command line as --file rows.jsonl)"
         )
     return wanted[0]
 

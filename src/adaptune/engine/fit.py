@@ -134,7 +134,8 @@ class Fit:
         if self.best.exhausted:
             self.ended = f"no gain in {self.best.waited} evaluations"
         elif late:
-            self.ended = f"time limit of {self.config.max_seconds:g} s"
+            early = " before the first step: raise train.max_seconds, or begin cold with train.warm_start=false"
+            self.ended = f"time limit of {self.config.max_seconds:g} s{'' if self.loop.step else early}"
         else:
             return False
         return True

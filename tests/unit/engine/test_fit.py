@@ -90,6 +90,12 @@ def test_training_ends_at_its_time_limit_with_an_evaluation(
     assert fit.ended == "time limit of 9 s"
 
 
+def test_a_time_limit_that_ends_before_the_first_step_says_so(toy: Toys, toy_batches: Toys) -> None:
+    fit = _fit(toy(), toy_batches(2), [0.1], max_seconds=1e-9)
+    assert _told(fit) == ["E0"]
+    assert fit.ended.startswith("time limit of 1e-09 s before the first step: raise train.max_seconds")
+
+
 def test_the_warm_start_is_the_first_evaluation(toy: Toys, toy_batches: Toys) -> None:
     assembly, batches = toy(), toy_batches(30)
     cold = assembly.layer.weight.clone()

@@ -9,8 +9,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import adaptune
+from adaptune.bundle.golden import SENTENCES, SHORTER
+from adaptune.cli import app
 from adaptune.core.errors import DataError
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.tasks._answer_scores import answer_counts, segments
@@ -101,12 +104,37 @@ def test_a_bundle_answers_with_the_place_of_the_answer_in_the_text(tiny_bert: Pa
     [answer] = adaptune.load(run.bundle).predict([{"question": "Where is the film?", "context": context}])
     assert context[answer["start"] : answer["end"]] == answer["answer"]
     assert 0 < answer["probability"] <= 1
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(json.dumps({"question": "Where is the film?", "context": context}) + "\n")
+    done = CliRunner().invoke(app, ["predict", str(run.bundle), "--file", str(rows)], catch_exceptions=False)
+    assert json.loads(done.stdout) == {"row": 1} | answer
+    with pytest.raises(DataError, match=r"reads rows of {'question': ..., 'context': ...}; give those .*--file"):
+        adaptune.load(run.bundle).predict(["Where is the film?"])
 
 
 def test_an_answer_that_does_not_stand_there_is_refused_or_left_out_by_its_row(tiny_bert: Path, tmp_path: Path) -> None:
     file = squad(tmp_path / "train.json", wrong=True)
-    with pytest.raises(DataError, match=r"train\.json.* 'london' should start at character 38 .* it stands at 37"):
+    with pytest.raises(DataError, match=r"train\.json, row 1, .* 'london' should start at character 38 .* at 37"):
         adaptune.train(recipe(tmp_path, tiny_bert, f"{{train: {file}}}"))
     run = adaptune.train(recipe(tmp_path, tiny_bert, f"{{train: {file}, on_bad_row: skip}}"))
     assert sum(run.report["examples"].values()) == 63
     assert len(list(read_json_lines(RunDir(tmp_path / "run").path / "rejected.jsonl"))) == 1
+
+
+def test_a_model_that_reads_few_tokens_still_becomes_a_bundle(tiny_bert: Path, tmp_path: Path) -> None:
+    file = squad(tmp_path / "train.json")
+    path = recipe(tmp_path, tiny_bert, f"{{train: {file}}}")
+    run = adaptune.train(path, "model.max_length=20", "train.max_steps=1", "evaluate.baselines=false")
+    recorded = adaptune.load(run.bundle).manifest.golden
+    assert len(recorded) == len(SENTENCES)
+    assert max(len(record.values["question"]) for record in recorded) <= max(SHORTER)
+
+
+def test_texts_of_the_user_that_cannot_be_read_are_left_out_with_a_warning(
+    tiny_bert: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = squad(tmp_path / "train.json")
+    path = recipe(tmp_path, tiny_bert, f"{{train: {file}}}")
+    run = adaptune.train(path, "bundle.examples=['in London', ' ']", "train.max_steps=1", "evaluate.baselines=false")
+    assert adaptune.load(run.bundle).manifest.golden == ()
+    assert "keeps 0 of the 2 texts of bundle.examples" in " ".join(capsys.readouterr().err.split())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_an_empty_line_beside_a_full_one_is_refused_by_row(tmp_path: Path) -> No
     config = _config(tmp_path, "eins\nzwei\n", "one\n\n")
     with pytest.raises(DataError, match=r"row 2: .*train\.en has an empty line here"):
         read(config.train, config, TASK.columns)
+
+
+@pytest.mark.parametrize("empty", ["", " ", None])
+def test_an_empty_source_is_refused_by_file_and_row(tmp_path: Path, empty: str | None) -> None:
+    rows = [{"source": "eins", "target": "one"}, {"source": empty, "target": "two"}]
+    (tmp_path / "train.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    config = DataConfig(train=str(tmp_path / "train.jsonl"))
+    with pytest.raises(DataError, match=r"train\.jsonl, row 2, column 'source': the text"):
+        examples_of(read(config.train, config, TASK.columns).rows, TASK, config)
 
 
 def test_a_missing_half_is_named(tmp_path: Path) -> None:

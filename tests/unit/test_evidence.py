@@ -1,0 +1,79 @@
+"""The evidence of bench/: which recipes it runs, and the row that a run becomes."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adaptune.recipe import load_recipe
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
+    """bench("task_jobs"): a module of that folder."""
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))
+    return importlib.import_module
+
+
+def test_what_shrinks_a_recipe_are_settings_that_it_has(
+    bench: Callable[[str], Any], data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAPTUNE_DATA", str(data("banking77").parent))
+    jobs = list(bench("evidence").task_jobs())
+    assert len({job.recipe for job in jobs}) == len(jobs) >= 12
+    for job in jobs:
+        recipe = load_recipe(ROOT / "recipes" / f"{job.recipe}.yaml", job.overrides)
+        assert recipe.seed == 1
+        assert recipe.data.test_rows in (None, 200, 300)
+
+
+def test_a_run_is_a_row_with_its_score_its_baseline_and_the_model_before(bench: Callable[[str], Any]) -> None:
+    run = {
+        "task": "translate",
+        "recipe": "multi30k-de-en",
+        "overrides": ["method=lora", "seed=1", "data.train_rows=500"],
+        "metric": "bleu",
+        "interval": {"metric": "bleu", "level": 0.95, "low": 0.081, "high": 0.122},
+        "test": {"bleu": 0.1},
+        "baseline": {"copied_source": {"bleu": 0.013}, "unadapted": {"bleu": 0.02}},
+        "gain": {"over": "unadapted", "metric": "bleu", "level": 0.95, "low": 0.06, "high": 0.1},
+        "examples": {"train": 500, "valid": 40, "test": 200},
+        "seconds": {"train": 239.6},
+    }
+    assert bench("task_table").task_rows({"multi30k-de-en/lora-seed1": run}) == [
+        [
+            "translate",
+            "`multi30k-de-en`",
+            "SmolLM2-135M",
+            "bleu **10.0** (8.1 to 12.2)",
+            "1.3 copied_source",
+            "2.0; +8.0 (+6.0 to +10.0)",
+            "500",
+            "240",
+            "data.train_rows=500",
+        ]
+    ]
+
+
+def test_raw_text_is_told_with_its_perplexity_before_and_after(bench: Callable[[str], Any]) -> None:
+    run = {
+        "task": "pretrain",
+        "recipe": "pretrain-stock",
+        "overrides": [],
+        "metric": "token_probability",
+        "interval": {"low": 0.1, "high": 0.2},
+        "test": {"token_probability": 0.15, "perplexity": 6.67},
+        "baseline": {"unadapted": {"token_probability": 0.1, "perplexity": 10.0}},
+        "gain": {"low": 0.04, "high": 0.06},
+        "examples": {"train": 8000},
+        "seconds": {"train": 100.0},
+    }
+    [row] = bench("task_table").task_rows({"pretrain-stock/lora-seed1": run})
+    assert row[4:6] == ["-", "10.0; +5.0 (+4.0 to +6.0); perplexity 10.0, then 6.7"]
+    assert row[-1] == "nothing"

@@ -44,6 +44,7 @@ from adaptune.models.load import load_backbone
 FAMILIES = ("bert", "llama", "gpt2", "t5", "bart")
 LABELS = {
     "tag": Labels(("O", "B-place", "I-place")),
+    "crf": Labels(("O", "B-place", "I-place")),
     "regress": Labels(("number",), (48,), (2.0, 1.5)),
     "generate": Labels(()),
     "words": Labels(()),

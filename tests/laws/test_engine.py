@@ -168,21 +168,21 @@ def _told(event: Step | Evaluation) -> tuple[Any, ...]:
     return event.step, event.epoch, event.scores, event.gained
 
 
-@pytest.mark.parametrize("head", ["classify", "tag"])
+@pytest.mark.parametrize("head", ["classify", "tag", "crf"])
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_two_batches_of_four_rows_equal_one_of_eight(
     assemble: Assemble, encoded_for: Rows, family: str, head: str
 ) -> None:
     one, two = assemble(family, {"name": "full"}, head), assemble(family, {"name": "full"}, head)
     encoded = encoded_for(one, rows=8)
-    if head == "tag":
+    if head in ("tag", "crf"):
         assert sum(len(row.tokens) for row in encoded[:4]) != sum(len(row.tokens) for row in encoded[4:])
     _still(one)
     _still(two)
     assert _distance(_gradients(one, _batches(one, encoded, 8)), _gradients(two, _batches(two, encoded, 4, 4))) < 1e-5
 
 
-@pytest.mark.parametrize("head", ["classify", "tag"])
+@pytest.mark.parametrize("head", ["classify", "tag", "crf"])
 def test_a_step_follows_the_gradient_of_the_mean_over_labelled_items(
     assemble: Assemble, encoded_for: Rows, head: str
 ) -> None:
@@ -198,7 +198,7 @@ def test_a_step_follows_the_gradient_of_the_mean_over_labelled_items(
     assert _distance(expected, _gradients(assembly, _batches(assembly, encoded, 5, 3))) < 1e-5
 
 
-@pytest.mark.parametrize("head", ["classify", "tag"])
+@pytest.mark.parametrize("head", ["classify", "tag", "crf"])
 def test_padded_and_bucketed_batches_give_the_same_gradients(assemble: Assemble, encoded_for: Rows, head: str) -> None:
     one, two = assemble("bert", {"name": "full"}, head), assemble("bert", {"name": "full"}, head)
     _still(one)

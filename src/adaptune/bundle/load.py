@@ -15,8 +15,8 @@ from adaptune.bundle.inputs import Input, row_of
 from adaptune.bundle.manifest import WEIGHTS, Manifest
 from adaptune.bundle.weights import read_tensors
 from adaptune.core.backbone import Backbone
-from adaptune.core.errors import BundleError
-from adaptune.core.types import Answer, Example, Scores
+from adaptune.core.errors import BundleError, nearest
+from adaptune.core.types import Answer, Example, OfMarked, Scores
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import load_backbone
 
@@ -53,12 +53,26 @@ class Bundle:
         return [self.describe(example, found) for example, found in zip(examples, answers, strict=True)]
 
     def evaluate(self, examples: Sequence[Example], *, batch_tokens: int = BATCH_TOKENS) -> Scores:
-        """Every metric of the task over labelled examples. Raises BundleError where one has no label."""
+        """Every metric of the task over labelled examples.
+
+        Raises BundleError where one has no label, or a relation that the bundle cannot answer: most are misspelt.
+        """
         for example in examples:
             if example.expected is None:
                 raise BundleError(f"{example.row.where} has no label; only labelled rows can be evaluated")
+            self._refuse_unknown_relation(example)
         answers = self.answers(examples, batch_tokens=batch_tokens)
         return self.task.measure(answers, [example.expected for example in examples], self.assembly.labels)
+
+    def _refuse_unknown_relation(self, example: Example) -> None:
+        known = self.assembly.labels
+        for target in (sequence.target for sequence in example.sequences):
+            if isinstance(target, OfMarked) and target.value not in known:
+                raise BundleError(
+                    f"{example.row.where}: bundle {self.name!r} knows no relation {target.value!r}"
+                    f"{nearest(target.value, known.names)} (it knows: {', '.join(known.names)}); correct the row, or "
+                    "leave it out"
+                )
 
     def answers(self, examples: Sequence[Example], *, batch_tokens: int = BATCH_TOKENS) -> list[Answer]:
         """One Answer an example, in their order."""

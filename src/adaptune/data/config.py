@@ -11,7 +11,7 @@ from pydantic import Field, WithJsonSchema, field_validator, model_validator
 from adaptune.core.bio import Scheme
 from adaptune.core.config import Config
 
-Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "conll", "lines", "paragraphs"]
+Format = Literal["jsonl", "json", "csv", "tsv", "parquet", "conll", "brat", "semeval", "lines", "paragraphs"]
 
 
 _COLUMN = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}
@@ -21,15 +21,17 @@ class DataConfig(Config):
     """Where the rows are, and how they are read."""
 
     train: str = Field(min_length=1)
-    """The training rows: a file, a pattern of several (`fold*.json`), two files whose lines belong together
-    (`train.{de,en}`, sources first), or `hub:NAME` (`hub:NAME:CONFIG`, `hub:NAME@SPLIT`) for a data set of a hub."""
+    """The training rows: a file, a pattern of several (`fold*.json`), a folder of brat's .ann and .txt files, two files
+    whose lines belong together (`train.{de,en}`, sources first), or `hub:NAME` (`hub:NAME:CONFIG`, `hub:NAME@SPLIT`)
+    for a data set of a hub."""
     valid: str | None = Field(default=None, min_length=1)
     """Rows that decide when training stops and which weights are kept; none: cut from the training rows."""
     test: str | None = Field(default=None, min_length=1)
     """Rows that are only scored, at the end; none: cut from the training rows."""
     format: Literal["auto", Format] = "auto"
-    """The format of every file; auto: by the name of each, or by its first lines. lines, paragraphs: one raw text a
-    line, or between blank lines; a .txt file of raw texts is read by lines."""
+    """The format of every file; auto: by the name of each, or by its first lines. brat: an .ann file beside its .txt,
+    one row a document, for relations one each. semeval: relations as SemEval-2010 task 8 writes them. lines,
+    paragraphs: one raw text a line, or between blank lines; a .txt file of raw texts is read by lines."""
     columns: dict[str, Annotated[str, WithJsonSchema(_COLUMN)]] = Field(default={})
     """The task's name of a column and the files' name of it, `text: review`; without a header its number, `text: 3`."""
     valid_share: float = Field(default=0.1, gt=0, lt=1)

@@ -8,6 +8,8 @@ from pathlib import Path
 from adaptune.core.bio import looks_like_tag
 from adaptune.core.errors import DataError, nearest
 from adaptune.data.config import DataConfig, Format
+from adaptune.data.formats.annotated import with_spans
+from adaptune.data.formats.brat import ANNOTATIONS, TEXT, is_brat, pair_of, read_brat
 from adaptune.data.formats.conll import read_conll
 from adaptune.data.formats.delimited import read_delimited
 from adaptune.data.formats.hub import is_of_hub, read_hub
@@ -15,6 +17,7 @@ from adaptune.data.formats.json_rows import read_json, read_jsonl
 from adaptune.data.formats.parallel import halves, read_parallel
 from adaptune.data.formats.parquet import read_parquet
 from adaptune.data.formats.plain import read_plain
+from adaptune.data.formats.semeval import is_semeval, read_semeval
 from adaptune.data.table import Table, shown
 from adaptune.data.text import decode, fault_in, faulty, lines_of
 
@@ -41,14 +44,21 @@ LOOK_AT = 20_000
 """Characters that tell a format."""
 
 
-def read_table(path: str | Path, config: DataConfig, *, part: str = "train") -> tuple[Table, str]:
-    """Every record under the file's own names, and the SHA-256 of the file. Raises DataError, MissingExtra."""
+def read_table(
+    path: str | Path, config: DataConfig, *, part: str = "train", relations: bool = False
+) -> tuple[Table, str]:
+    """Every record under the file's own names, and the SHA-256 of the file. Raises DataError, MissingExtra.
+
+    `relations`: whether the records of a document are the relations in it.
+    """
     source = str(path)
     if is_of_hub(source):
         return read_hub(source, part)
     if (pair := halves(source)) is not None:
         return _read_pair(pair, source, config)
     path = Path(path)
+    if config.format == "brat" or (config.format == "auto" and is_brat(path)):
+        return _read_brat(path, config, relations=relations)
     content = _content(path)
     fingerprint = hashlib.sha256(content).hexdigest()
     if config.format == "parquet" or (config.format == "auto" and _is_parquet(path, content)):
@@ -74,6 +84,25 @@ def _read_pair(pair: tuple[str, str], source: str, config: DataConfig) -> tuple[
     return _without_faults(table), fingerprint
 
 
+def _read_brat(path: Path, config: DataConfig, *, relations: bool) -> tuple[Table, str]:
+    """A text and what is marked in it; the file of marks may be empty."""
+    pair = pair_of(path)
+    if pair is None:
+        _content(path)
+        other = TEXT if path.suffix == ANNOTATIONS else ANNOTATIONS
+        raise DataError(
+            f"{path} has no {path.with_suffix(other).name} beside it; brat keeps a text as NAME{TEXT} and what is "
+            f"marked in it as NAME{ANNOTATIONS}"
+        )
+    contents = [file.read_bytes() for file in pair]
+    text, marks = (decode(content, config.encoding, str(file)) for content, file in zip(contents, pair, strict=True))
+    table = read_brat(text.text, marks.text, str(pair[1]), relations=relations)
+    table.format = "brat"
+    table.notices += [one.notice for one in (text, marks) if one.notice]
+    fingerprint = hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
+    return _without_faults(table), fingerprint
+
+
 def format_of(path: Path, text: str) -> Format:
     """The format that a file's name says, or else its first lines. Raises DataError."""
     ending = path.suffix.lower()
@@ -86,6 +115,8 @@ def format_of(path: Path, text: str) -> Format:
         return "jsonl"
     if first.startswith("["):
         return "json"
+    if is_semeval(first):
+        return "semeval"
     tagged = sum(looks_like_tag(words[-1]) for line in lines if (words := line.split()))
     if lines and tagged > 0.9 * len(lines):
         return "conll"
@@ -95,7 +126,7 @@ def format_of(path: Path, text: str) -> Format:
         return "csv"
     raise DataError(
         f"the format of {path} cannot be told from its name or its first line {shown(first)}; "
-        "set data.format: jsonl, json, csv, tsv, parquet, conll, lines or paragraphs"
+        "set data.format: jsonl, json, csv, tsv, parquet, conll, brat, semeval, lines or paragraphs"
     )
 
 
@@ -123,10 +154,12 @@ def _is_parquet(path: Path, content: bytes) -> bool:
 
 
 def _parsed(text: str, source: str, kind: Format, config: DataConfig) -> Table:
-    if kind == "jsonl":
-        return read_jsonl(text, source)
-    if kind == "json":
-        return read_json(text, source)
+    if kind in ("jsonl", "json"):
+        table = read_jsonl(text, source) if kind == "jsonl" else read_json(text, source)
+        with_spans(table, config.columns.values())
+        return table
+    if kind == "semeval":
+        return read_semeval(text, source)
     if kind in ("lines", "paragraphs"):
         return read_plain(text, source, paragraphs=kind == "paragraphs")
     if kind == "conll":

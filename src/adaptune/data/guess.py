@@ -15,6 +15,7 @@ from adaptune.core.task import Column
 from adaptune.data.columns import resolve
 from adaptune.data.config import DataConfig, Format
 from adaptune.data.file import read_table
+from adaptune.data.read import files_of
 from adaptune.data.table import Table, shown
 from adaptune.tasks import TASKS
 
@@ -49,13 +50,17 @@ def guess(path: str | Path) -> Guess:
     if not table.records:
         raise DataError(f"{table.source} has no rows that could be read; adaptune doctor {table.source} says why")
     table.records = table.records[:: max(1, len(table.records) // LOOK_AT)]
+    if table.format == "semeval":
+        related = resolve(table, TASKS.get("relate").columns, {}, labelled=True)
+        return Guess("relate", table.format, related, ("it has numbered sentences and relations, as SemEval-2010 has",))
     tagging = _for_tag(table)
     columns, why = tagging or _for_classify(table)
     return Guess("tag" if tagging else "classify", table.format or "auto", columns, (*reasons, *why), header)
 
 
 def _table(path: str | Path) -> tuple[Table, bool, list[str]]:
-    """The file's table, whether it has a header, and why not."""
+    """The file's table, of several files the first one's; whether it has a header, and why not."""
+    path = next(iter(files_of(str(path))), path)
     table, _ = read_table(path, DataConfig(train=str(path), on_bad_row="skip"))
     why = _is_a_row(table) if table.hint else ""
     if not why:
@@ -94,6 +99,8 @@ def _for_tag(table: Table) -> tuple[dict[str, str], list[str]] | None:
     labels = [columns[column.name] for column in TASKS.get("tag").columns if column.label and column.name in columns]
     if not all(_holds_labels(record.values.get(name)) for record in table.records for name in labels):
         return None
+    if table.format == "brat":
+        return columns, ["it is a document with what is marked in it, as brat keeps them"]
     if table.format == "conll":
         return columns, ["it is a CoNLL file: a word and its tag a line"]
     return columns, [f"{name!r} holds several labels in each row" for name in labels]

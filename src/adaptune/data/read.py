@@ -14,6 +14,8 @@ from adaptune.core.types import Example, Row
 from adaptune.data.columns import resolve
 from adaptune.data.config import DataConfig
 from adaptune.data.file import read_table
+from adaptune.data.formats.brat import ANNOTATIONS, TEXT, documents_in
+from adaptune.data.formats.parallel import halves
 from adaptune.data.rows import rows_of
 from adaptune.data.table import Rejected
 
@@ -47,21 +49,42 @@ class Examples:
 def read(
     path: str | Path, config: DataConfig, columns: Sequence[Column], *, labelled: bool = True, part: str = "train"
 ) -> Read:
-    """The rows of a file, or of every file that a pattern such as `fold*.json` fits, under the task's names.
+    """The rows of a file, of every file that a pattern such as `fold*.json` fits, or of brat's in a folder.
 
     Where not `labelled`, label columns are left out. `part` (train, valid, test) chooses the split of a hub's data set
     where its address names none. Raises DataError, MissingExtra.
     """
-    if files := files_of(str(path)):
-        return _read_together(files, config, columns, labelled=labelled, part=part)
-    table, fingerprint = read_table(path, _as_raw_text(path, config, columns), part=part)
-    if not table.records:
-        _settle(table.rejected, 0, table.source, config)
+    files = files_of(str(path))
+    found = [_read_file(file, config, columns, labelled=labelled, part=part) for file in files or [str(path)]]
+    rows = [row for one in found for row in one.rows]
+    rejected = [row for one in found for row in one.rejected]
+    _settle(rejected, len(rows), str(path), config)
+    if not rows:
+        raise DataError(
+            f"{path} has no rows; expected at least one{', a relation (R1, tab, ...) each' if files else ''}"
+        )
+    together = sha256("".join(one.fingerprint for one in found).encode()).hexdigest()
+    return Read(
+        rows=rows,
+        rejected=rejected,
+        notices=[text for one in found for text in one.notices],
+        columns=next(one.columns for one in found if one.rows),
+        fingerprint=found[0].fingerprint if len(found) == 1 else together,
+    )
+
+
+def _read_file(path: str | Path, config: DataConfig, columns: Sequence[Column], *, labelled: bool, part: str) -> Read:
+    """The rows of one file, and those that could not be read."""
+    relations = any(column.name == "relation" for column in columns)
+    table, fingerprint = read_table(path, _as_raw_text(path, config, columns), part=part, relations=relations)
+    # Of documents, some may hold no relation.
+    if not table.records and not table.rejected and not (relations and table.format == "brat"):
         raise DataError(f"{table.source} has no rows; expected at least one{' below its header' if table.hint else ''}")
+    if not table.records:
+        return Read([], table.rejected, table.notices, {}, fingerprint)
     names = resolve(table, columns, config.columns, labelled=labelled)
     rows = rows_of(table, columns, names, config)
     table.rejected.sort(key=lambda rejected: rejected.number)
-    _settle(table.rejected, len(rows), table.source, config)
     return Read(rows, table.rejected, table.notices, names, fingerprint)
 
 
@@ -73,24 +96,21 @@ def _as_raw_text(path: str | Path, config: DataConfig, columns: Sequence[Column]
 
 
 def files_of(pattern: str) -> list[str]:
-    """The files that a pattern fits, in order; none where it is no pattern, or the name of a file."""
-    if pattern.startswith("hub:") or Path(pattern).exists() or not has_magic(pattern):
+    """The files that a pattern fits, or the documents of a folder as brat keeps them, in order.
+
+    None where it is no pattern, or the name of a file.
+    """
+    path = Path(pattern)
+    if path.is_dir():
+        return sorted(str(file) for file in path.glob(f"*{ANNOTATIONS}"))
+    if pattern.startswith("hub:") or path.exists():
         return []
-    return sorted(glob(pattern))  # noqa: PTH207  # Path.glob takes no absolute pattern
-
-
-def _read_together(
-    files: Sequence[str], config: DataConfig, columns: Sequence[Column], *, labelled: bool, part: str
-) -> Read:
-    """The rows of several files as those of one."""
-    found = [read(file, config, columns, labelled=labelled, part=part) for file in files]
-    return Read(
-        rows=[row for one in found for row in one.rows],
-        rejected=[row for one in found for row in one.rejected],
-        notices=[text for one in found for text in one.notices],
-        columns=found[0].columns,
-        fingerprint=sha256("".join(one.fingerprint for one in found).encode()).hexdigest(),
-    )
+    if (pair := halves(pattern)) is not None and sorted(name[-4:] for name in pair) == [ANNOTATIONS, TEXT]:
+        pattern = next(name for name in pair if name.endswith(ANNOTATIONS))
+        return sorted(glob(pattern)) if has_magic(pattern) else [pattern]  # noqa: PTH207
+    if not has_magic(pattern):
+        return []
+    return documents_in(sorted(glob(pattern)))  # noqa: PTH207  # Path.glob takes no absolute pattern
 
 
 def examples_of(rows: Sequence[Row], task: Task, config: DataConfig) -> Examples:

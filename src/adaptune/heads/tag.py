@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from copy import deepcopy
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from adaptune.core.batch import Batch
 from adaptune.core.head import Head, LossSum, Whole
 from adaptune.core.lazy import shell, torch, transformers
 from adaptune.core.types import Answer, Labels, OfWords
+from adaptune.heads._chain import legal, viterbi
 from adaptune.heads.classify import cross_entropy
 
 
@@ -39,19 +40,16 @@ class TagHead(Head):
     def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
         logits = layer(self.features(layer, hidden, batch)).float()
         log_probabilities = logits.log_softmax(dim=-1).cpu().numpy()
-        if batch.items is None or batch.sequence_of is None:  # no word of these rows has a token
-            return {row: Answer((), 1.0) for row in batch.rows.tolist()}
-        rows = batch.rows[batch.sequence_of].cpu().numpy()
-        items = batch.items.cpu().numpy()
-        return {
-            row: _answer(log_probabilities, rows == row, items, labels) for row in dict.fromkeys(batch.rows.tolist())
-        }
+        paths, chosen = {}, {}
+        for row, words in words_of(batch).items():
+            emissions = log_probabilities[words]
+            paths[row] = best_path(emissions, labels.names)
+            chosen[row] = np.exp(emissions[np.arange(len(words)), paths[row]]).tolist()
+        return answers_of(batch, paths, chosen, labels)
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(B, T, D) -> (N, D)"""
-        if batch.sequence_of is None or batch.token_of is None:
-            return hidden[:0, 0].float()
-        return hidden[batch.sequence_of, batch.token_of].float()
+        return word_vectors(hidden, batch)
 
     def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
         return layer if isinstance(layer, torch.nn.Linear) else None
@@ -70,56 +68,55 @@ class TagHead(Head):
         return Whole(model, "AutoModelForTokenClassification")
 
 
-def _answer(
-    log_probabilities: NDArray[np.float32], chosen: NDArray[np.bool_], items: NDArray[np.int64], labels: Labels
-) -> Answer:
-    """The tags of one row; a word that no token stands for is outside every entity, or in the one around it.
+def word_vectors(hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """(B, T, D) -> (N, D) each word's state at its first token."""
+    if batch.sequence_of is None or batch.token_of is None:
+        return hidden[:0, 0].float()
+    return hidden[batch.sequence_of, batch.token_of].float()
 
-    Words after the last that has a token are left out.
+
+def words_of(batch: Batch) -> dict[int, NDArray[np.int64]]:
+    """By row, in the order of its words, where among a batch's items those that have a token stand."""
+    if batch.sequence_of is None or batch.items is None:
+        return {}
+    rows, items = batch.rows[batch.sequence_of].cpu().numpy(), batch.items.cpu().numpy()
+    found = {row: np.flatnonzero(rows == row) for row in dict.fromkeys(rows.tolist())}
+    return {row: here[items[here].argsort(kind="stable")] for row, here in found.items()}
+
+
+def answers_of(
+    batch: Batch, paths: Mapping[int, list[int]], chosen: Mapping[int, list[float]], labels: Labels
+) -> dict[int, Answer]:
+    """One answer a row out of the tags of its words that have a token, and their probabilities.
+
+    A word that no token stands for is outside every entity, or in the one around it; words after the last that has a
+    token are left out.
     """
-    here = items[chosen]
-    order = here.argsort(kind="stable")
-    words, emissions = here[order], log_probabilities[chosen][order]
-    path = best_path(emissions, labels.names)
-    tags = ["O"] * (int(words[-1]) + 1 if len(words) else 0)
+    answers = {row: Answer((), 1.0) for row in batch.rows.tolist()}  # of rows in which no word has a token
+    for row, here in words_of(batch).items():
+        assert batch.items is not None
+        words = batch.items.cpu().numpy()[here].tolist()
+        answers[row] = _answer(words, [labels.names[tag] for tag in paths[row]], chosen[row])
+    return answers
+
+
+def _answer(words: list[int], path: list[str], chosen: list[float]) -> Answer:
+    tags = ["O"] * (words[-1] + 1)
     probabilities = [1.0] * len(tags)
     before = -1
-    for step, (word, tag) in enumerate(zip(words.tolist(), path, strict=True)):
-        name = labels.names[tag]
-        for inside in range(before + 1 if name.startswith("I-") else word, word + 1):
-            tags[inside], probabilities[inside] = name, float(np.exp(emissions[step, tag]))
+    for word, tag, probability in zip(words, path, chosen, strict=True):
+        for inside in range(before + 1 if tag.startswith("I-") else word, word + 1):
+            tags[inside], probabilities[inside] = tag, probability
         before = word
-    mean = sum(probabilities) / len(probabilities) if probabilities else 1.0
-    return Answer(tuple(tags), mean, tuple(probabilities))
+    return Answer(tuple(tags), sum(probabilities) / len(probabilities), tuple(probabilities))
 
 
 def best_path(emissions: NDArray[np.float32], tags: tuple[str, ...]) -> list[int]:
-    """(N, C) log-probabilities -> the most probable tags among legal BIO sequences (Viterbi, 1967)."""
+    """(N, C) log-probabilities -> the most probable tags among legal BIO sequences."""
     if not len(emissions):
         return []
-    legal, starts = _legal(tags)
+    follow, start = legal(tags)
     path = emissions.argmax(axis=1)
-    if starts[path[0]] == 0 and not legal[path[:-1], path[1:]].any():
+    if start[path[0]] == 0 and not follow[path[:-1], path[1:]].any():
         return [int(tag) for tag in path]  # the unconstrained optimum is legal
-    score = emissions[0] + starts
-    back = np.zeros(emissions.shape, dtype=np.int64)
-    for step in range(1, len(emissions)):
-        candidates = score[:, None] + legal
-        back[step] = candidates.argmax(axis=0)
-        score = candidates.max(axis=0) + emissions[step]
-    best = [int(score.argmax())]
-    for step in range(len(emissions) - 1, 0, -1):
-        best.append(int(back[step, best[-1]]))
-    return best[::-1]
-
-
-@lru_cache(maxsize=64)
-def _legal(tags: tuple[str, ...]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(C, C) and (C,): 0 where a tag may follow another, or start; minus infinity where not."""
-
-    def follows(before: str, after: str) -> bool:
-        return not after.startswith("I-") or before in (f"B-{after[2:]}", after)
-
-    pairs = [[0.0 if follows(before, after) else -np.inf for after in tags] for before in tags]
-    starts = [-np.inf if tag.startswith("I-") else 0.0 for tag in tags]
-    return np.array(pairs, dtype=np.float32), np.array(starts, dtype=np.float32)
+    return viterbi(emissions, start, follow, np.zeros(len(tags), dtype=np.float32))

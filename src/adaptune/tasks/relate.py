@@ -52,16 +52,19 @@ class Relate(Task):
     target = OfMarked
 
     def example(self, row: Row) -> Example:
-        text, marks = marked(entities_of(row), self.markers)
+        found = entities_of(row)
+        text, marks = marked(found, self.markers)
         if "relation" not in row.values:
-            return Example(row, (Sequence(text, overflow=self.overflow, marks=marks),))
+            return Example(row, (Sequence(text, overflow=self.overflow, marks=marks),), group=found.text)
         label = label_of(row, "relation", row.values["relation"])
         if self.relations and label not in (*self.relations, self.other):
             raise DataError(
                 f"{row.where}, column 'relation': there is no relation {label!r}{nearest(label, self.relations)} "
                 f"(task.relations: {', '.join(self.relations)})"
             )
-        return Example(row, (Sequence(text, target=OfMarked(label), overflow=self.overflow, marks=marks),), label)
+        sequence = Sequence(text, target=OfMarked(label), overflow=self.overflow, marks=marks)
+        # All pairs of a text stay together where parts are cut from the data.
+        return Example(row, (sequence,), label, group=found.text)
 
     def labels(self, examples: Several[Example]) -> Labels:
         all_labelled(examples)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from collections.abc import Sequence as Several
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -176,15 +178,19 @@ def _from_offsets(row: Row, words: list[Word]) -> Tags:
         raise DataError(f"{row.where}, column 'spans': spans count characters of a text, and this row has only words")
     if not isinstance(given, (list, tuple)):
         raise DataError(f"{row.where}, column 'spans': {given!r} is no list of {{start, end, label}}")
-    try:
-        return from_spans([_span(row, item, words) for item in given], len(words))
-    except ValueError as error:
-        raise DataError(f"{row.where}, column 'spans', counted in words: {error}") from error
+    found = sorted(((_span(row, item, words), item) for item in given), key=lambda pair: pair[0])
+    for ((_, end, _), one), ((start, _, _), other) in pairwise(found):
+        if start < end:
+            raise DataError(
+                f"{row.where}, column 'spans': {other!r} overlaps {one!r}; a word has one tag: keep the one that counts"
+            )
+    return from_spans([span for span, _ in found], len(words))
 
 
 def _span(row: Row, item: Any, words: list[Word]) -> Span:
-    where = f"{row.where}, column 'spans', {item!r}"
+    where, covered = f"{row.where}, column 'spans', {item!r}", None
     if isinstance(item, Mapping):
+        covered = item.get("text")
         item = [item.get(name) for name in ("start", "end", "label")]
     if not isinstance(item, (list, tuple)) or [type(part) for part in item] != [int, int, str]:
         raise DataError(f"{where}: expected {{start, end, label}}: characters from 0, the end not included, and a type")
@@ -192,6 +198,10 @@ def _span(row: Row, item: Any, words: list[Word]) -> Span:
     text = _text(row)
     if not (0 <= start < end <= len(text) and kind.strip()):
         raise DataError(f"{where}: the text has characters 0 to {len(text)}; expected a span within it, and a type")
+    if isinstance(covered, str) and _squeezed(covered) != _squeezed(text[start:end]):
+        raise DataError(
+            f"{where}: at these characters the text has {text[start:end]!r}; correct the offsets{_in_halves(text)}"
+        )
     inside = [index for index, word in enumerate(words) if word.start < end and start < word.end]
     if not inside:
         raise DataError(f"{where}: there is no word between these characters")
@@ -202,6 +212,17 @@ def _span(row: Row, item: Any, words: list[Word]) -> Span:
             f"{where}: it cuts into the word {cut.text!r} ({cut.start} to {cut.end}); take in or leave out all"
         )
     return inside[0], inside[-1] + 1, kind
+
+
+def _squeezed(text: str) -> str:
+    """Without white space: tools write line ends of a span's text in several ways."""
+    return re.sub(r"\s|\\n", "", text)
+
+
+def _in_halves(text: str) -> str:
+    """What else may be wrong with offsets in a text of rare characters."""
+    rare = next((sign for sign in text if sign > "\uffff"), None)
+    return f", which count {rare!r} as one character and not as two" if rare else ""
 
 
 def _text(row: Row) -> str:

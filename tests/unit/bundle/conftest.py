@@ -57,7 +57,8 @@ def saved(trained: Trained, tmp_path: Path) -> Saved:
 
 def save(folder: Path, assembly: Assembly, **more: Any) -> Manifest:
     """Save with everyday settings."""
-    task = TASKS.make({"name": "tag" if assembly.head.name == "tag" else "classify"})
+    tasks = {"tag": "tag", "crf": "tag", "relate": "relate"}
+    task = TASKS.make({"name": tasks.get(assembly.head.name, "classify")})
     settings: dict[str, Any] = {
         "columns": {"text": "review"},
         "max_length": 64,

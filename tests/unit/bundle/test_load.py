@@ -20,9 +20,10 @@ from adaptune.bundle.check import bundle_name, sha256_of
 from adaptune.bundle.config import BundleConfig
 from adaptune.bundle.load import load_bundle
 from adaptune.bundle.manifest import read_manifest
+from adaptune.bundle.merge import merge
 from adaptune.core.backbone import Backbone
-from adaptune.core.errors import BundleError, DataError, ModelError
-from adaptune.core.types import Example, Row
+from adaptune.core.errors import BundleError, DataError, ModelError, Unsupported
+from adaptune.core.types import Example, Labels, Row
 from adaptune.models.config import ModelConfig
 from adaptune.models.load import load_backbone
 from adaptune.tasks.classify import Classify
@@ -302,6 +303,30 @@ def test_a_tagger_reads_texts_words_and_rows(saved: Saved) -> None:
     ]
     assert spans[0] == spans[1] == spans[2]
     assert by_text["probability"] == pytest.approx(by_words["probability"])
+
+
+def test_a_crf_is_saved_with_its_scores_between_tags_and_cannot_be_merged(
+    saved: Saved, trained: Trained, tmp_path: Path
+) -> None:
+    bundle, before = load_bundle(saved("lora", "crf", TAGS)), trained("lora", "crf", TAGS)
+    assert before.layer.get_parameter("chain.follow").abs().min() > 0
+    for name, tensor in before.layer.state_dict().items():
+        assert torch.equal(bundle.assembly.layer.state_dict()[name], tensor), name
+    [found] = bundle.predict(["john saw paris"])
+    assert 0 < found["probability"] <= 1
+    with pytest.raises(Unsupported, match="head 'crf' is more than one linear layer, which a merged model cannot"):
+        merge(bundle, tmp_path / "merged")
+
+
+def test_a_relation_that_the_bundle_does_not_know_is_refused_by_file_and_row(saved: Saved) -> None:
+    bundle = load_bundle(saved("lora", "relate", Labels(("Cause(e1,e2)", "Other"))))
+    text = "the <e1>rain</e1> brought the <e2>flood</e2>"
+    rows = [Row("test.txt", 1, {"text": text, "relation": "Other"})]
+    assert 0 <= bundle.evaluate([bundle.task.example(row) for row in rows]).values["accuracy"] <= 1
+    rows.append(Row("test.txt", 5, {"text": text, "relation": "Cuase(e1,e2)"}))
+    message = r"test.txt, row 5: bundle '.*' knows no relation 'Cuase\(e1,e2\)'; did you mean 'Cause\(e1,e2\)'\?"
+    with pytest.raises(BundleError, match=message):
+        bundle.evaluate([bundle.task.example(row) for row in rows])
 
 
 def test_a_bundle_is_named_by_its_folder_or_its_run() -> None:

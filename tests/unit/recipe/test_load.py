@@ -152,7 +152,7 @@ def test_a_metric_that_the_task_does_not_have_is_refused() -> None:
 
 def test_a_head_that_does_not_learn_what_the_task_asks_is_refused() -> None:
     assert _problems(SHORT, "task=tag", "head=classify") == [
-        "head=classify: head: 'classify' does not learn what task 'tag' asks; heads that do: tag"
+        "head=classify: head: 'classify' does not learn what task 'tag' asks; heads that do: crf, tag"
     ]
     assert _problems(SHORT, "head=tag") == [
         "head=tag: head: 'tag' does not learn what task 'classify' asks; heads that do: as_transformers, classify"

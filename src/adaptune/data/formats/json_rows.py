@@ -8,6 +8,7 @@ from json import JSONDecodeError
 from typing import Any
 
 from adaptune.core.errors import DataError
+from adaptune.data.formats.annotated import row_of_tool
 from adaptune.data.formats.squad import is_squad, squad_rows
 from adaptune.data.table import Record, Table, shown
 from adaptune.data.text import lines_of
@@ -33,10 +34,7 @@ def read_jsonl(text: str, source: str) -> Table:
         except RecursionError:
             table.reject(number, f"{shown(line)} is nested too deeply; expected an object of plain values")
             continue
-        if isinstance(value, dict):
-            table.records.append(Record(number, value))
-        else:
-            table.reject(number, f'{shown(value)} is no row; expected an object, {{"text": ..., "label": ...}}')
+        _add(table, number, value)
     table.columns = _columns(table.records)
     return table
 
@@ -59,12 +57,22 @@ def read_json(text: str, source: str) -> Table:
         raise DataError(f"{source} is nested too deeply; expected a list of objects of plain values") from None
     table = Table(source, (), [])
     for number, row in enumerate(_rows_in(value, source), start=1):
-        if isinstance(row, dict):
-            table.records.append(Record(number, row))
-        else:
-            table.reject(number, f'{shown(row)} is no row; expected an object, {{"text": ..., "label": ...}}')
+        _add(table, number, row)
     table.columns = _columns(table.records)
     return table
+
+
+def _add(table: Table, number: int, value: Any) -> None:
+    """Hand one row to the table, as a record or with what is wrong with it."""
+    try:
+        row = row_of_tool(value)
+    except ValueError as error:
+        table.reject(number, str(error))
+        return
+    if isinstance(row, dict):
+        table.records.append(Record(number, row))
+    else:
+        table.reject(number, f'{shown(row)} is no row; expected an object, {{"text": ..., "label": ...}}')
 
 
 def _rows_in(value: Any, source: str) -> list[Any]:

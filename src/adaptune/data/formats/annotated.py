@@ -1,0 +1,184 @@
+"""Texts with marked spans as annotation tools write them in JSON, as one `spans` column. Knows no words and no tags.
+
+doccano, Label Studio (JSON and JSON-MIN), CLUENER and spaCy are told by what their rows hold, not by names of files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from adaptune.core.errors import DataError
+from adaptune.data.table import Record, Table, shown
+
+SPANS = "spans"
+_KNOWN = (SPANS, "entities")
+"""Names that tasks know such a column by."""
+_STARTS, _ENDS, _KINDS = ("start", "start_offset"), ("end", "end_offset"), ("label", "labels", "type")
+_CLUENER = "expected CLUENER's form, {type: {text: [[first, last], ...]}}, both characters included"
+
+
+def row_of_tool(value: Any) -> Any:
+    """A row of JSON without the wrapping of Label Studio or spaCy; every other one as it is.
+
+    Raises ValueError with the reason for one of Label Studio that cannot be used.
+    """
+    if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
+        return {"text": value[0], **value[1]} if "entities" in value[1] else value
+    if not isinstance(value, dict):
+        return value
+    if _of_label_studio(value):
+        return _task_of_label_studio(value)
+    if _spans_in(value.get("ents")) and isinstance(value.get("text"), str):
+        return _document_of_spacy(value)
+    return value
+
+
+def with_spans(table: Table, mapped: Collection[str]) -> None:
+    """Bring the column that holds marked spans into one form, and under the name `spans` where it has no usual one.
+
+    `mapped` are the columns that the recipe names itself: they keep their names. Rows that are malformed are set aside.
+    Raises DataError where several columns hold spans.
+    """
+    forms = {name: form for name in table.columns if (form := _form_of(table, name)) is not None}
+    free = [name for name in forms if name not in mapped]
+    if len(free) > 1 and len(free) == len(forms):
+        found = " and ".join(map(repr, free))
+        raise DataError(
+            f"{table.source}: the columns {found} all hold marked spans; say which: data.columns: {{spans: {free[0]}}}"
+        )
+    renamed = free[0] if len(free) == len(forms) == 1 and not set(_KNOWN) & set(table.columns) else ""
+    records = []
+    for record in table.records if forms else ():
+        try:
+            values = {name: _converted(name, forms.get(name), value) for name, value in record.values.items()}
+        except ValueError as error:
+            table.reject(record.number, str(error))
+            continue
+        records.append(Record(record.number, {SPANS if name == renamed else name: values[name] for name in values}))
+    if forms:
+        table.records = records
+    table.columns = tuple(SPANS if name == renamed else name for name in table.columns)
+
+
+def _form_of(table: Table, name: str) -> str | None:
+    """Which form of spans a column holds, by the first of its values that shows one."""
+    values = [record.values.get(name) for record in table.records]
+    if any(_spans_in(value) for value in values):
+        return "listed"
+    return "cluener" if any(_is_cluener(value) for value in values) else None
+
+
+def _converted(name: str, form: str | None, value: Any) -> Any:
+    if form is None or value is None:
+        return value
+    if form == "cluener":
+        return _of_cluener(name, value)
+    return [_span(item) for item in value] if isinstance(value, list) else value
+
+
+def _spans_in(value: Any) -> bool:
+    """Whether this is a list of which some item is a span with its type."""
+    return isinstance(value, list) and any(_is_span(item) for item in value)
+
+
+def _is_span(item: Any) -> bool:
+    if isinstance(item, list):
+        return [type(part) for part in item] == [int, int, str]
+    if not isinstance(item, dict):
+        return False
+    typed = any(isinstance(item.get(name), (str, list)) for name in _KINDS)
+    return type(_first(item, _STARTS)) is int and type(_first(item, _ENDS)) is int and typed
+
+
+def _span(item: Any) -> Any:
+    """As {start, end, label}; what lacks a part stays as it is, for the task to refuse."""
+    if not isinstance(item, dict):
+        return item
+    kind = _first(item, _KINDS)
+    if isinstance(kind, list) and len(kind) == 1:
+        kind = kind[0]
+    span = {"start": _first(item, _STARTS), "end": _first(item, _ENDS), "label": kind}
+    if any(part is None for part in span.values()):
+        return item
+    return span | ({"text": item["text"]} if isinstance(item.get("text"), str) else {})
+
+
+def _first(item: Mapping[str, Any], names: tuple[str, ...]) -> Any:
+    return next((item[name] for name in names if item.get(name) is not None), None)
+
+
+def _is_cluener(value: Any) -> bool:
+    """Whether this is {type: {text: [[first, last]]}}."""
+    if not isinstance(value, dict) or not all(isinstance(texts, dict) and texts for texts in value.values()):
+        return False
+    places = [places for texts in value.values() for places in texts.values()]
+    return all(isinstance(several, list) for several in places) and any(
+        isinstance(place, list) and [type(part) for part in place] == [int, int]
+        for several in places
+        for place in several
+    )
+
+
+def _of_cluener(name: str, value: Any) -> list[dict[str, Any]]:
+    """Spans in the order of their text; CLUENER's ends are included, ours are not."""
+    if not isinstance(value, dict):
+        raise ValueError(f"column {name!r}: {shown(value)}; {_CLUENER}")
+    found = []
+    for kind, texts in value.items():
+        for text, places in texts.items() if isinstance(texts, dict) else ((None, None),):
+            for place in places if isinstance(places, list) and places else (None,):
+                if not isinstance(place, list) or [type(part) for part in place] != [int, int]:
+                    raise ValueError(f"column {name!r}, type {kind!r}: {shown(texts)}; {_CLUENER}")
+                found.append({"start": place[0], "end": place[1] + 1, "label": kind, "text": text})
+    return sorted(found, key=lambda span: (span["start"], span["end"]))
+
+
+def _of_label_studio(value: Mapping[str, Any]) -> bool:
+    return isinstance(value.get("data"), dict) and isinstance(_annotations(value), list)
+
+
+def _annotations(value: Mapping[str, Any]) -> Any:
+    """Older exports call them completions."""
+    return value.get("annotations", value.get("completions"))
+
+
+def _task_of_label_studio(value: Mapping[str, Any]) -> dict[str, Any]:
+    """The task's data, and its spans if it is annotated."""
+    given = _annotations(value)
+    if not all(isinstance(one, dict) and isinstance(one.get("result"), list) for one in given):
+        raise ValueError(f"column 'annotations': {shown(given)} are none of Label Studio's; each has a list 'result'")
+    valid = [one["result"] for one in given if not one.get("was_cancelled")]
+    if len(valid) > 1:
+        raise ValueError(
+            f"column 'annotations': there are {len(valid)} annotations of one text; keep the one that counts"
+        )
+    return {**value["data"], **({SPANS: _results(valid[0])} if valid else {})}
+
+
+def _results(results: list[Any]) -> list[Any]:
+    """Every result as a span."""
+    found = []
+    for result in results:
+        kind = result.get("type") if isinstance(result, dict) else None
+        if kind != "labels":
+            raise ValueError(
+                f"column 'annotations': the result {shown(result)} is of type {kind!r}, and only 'labels', spans of a "
+                "text, can be read; export a project that has these alone"
+            )
+        found.append(result.get("value"))
+    return found
+
+
+def _document_of_spacy(value: Mapping[str, Any]) -> dict[str, Any]:
+    """What `Doc.to_json` gives, its tokens as words."""
+    own = {name: part for name, part in value.items() if name not in ("ents", "tokens")}
+    tokens, text = value.get("tokens") or (), value["text"]
+    words = {"tokens": [text[one["start"] : one["end"]] for one in tokens]} if tokens and _are_places(tokens) else {}
+    return {**own, **words, SPANS: value["ents"]}
+
+
+def _are_places(tokens: Any) -> bool:
+    return isinstance(tokens, list) and all(
+        isinstance(one, dict) and type(one.get("start")) is int and type(one.get("end")) is int for one in tokens
+    )

@@ -122,8 +122,10 @@ def cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) ->
 
 
 def first_fit(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) -> Iterator[NDArray[np.int64]]:
-    """Sequences, shortest first, in batches that padding takes no part of: each, from the longest on, goes into the
-    first batch with room for it (first-fit decreasing, Johnson, 1973)."""
+    """Batches without padding, each within the budget; `order` is by length, the shortest first.
+
+    From the longest on, a sequence goes into the first batch with room for it (first-fit decreasing, Johnson, 1973).
+    """
     batches: list[list[int]] = []
     room: list[int] = []
     for index in order[::-1].tolist():

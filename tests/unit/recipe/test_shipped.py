@@ -13,7 +13,7 @@ RECIPES = sorted((Path(__file__).resolve().parents[3] / "recipes").glob("*.yaml"
 
 
 def test_recipes_are_shipped() -> None:
-    written = {"e2e-nlg", "multi30k-de-en", "scitldr"}
+    written = {"crosswoz-chat", "e2e-nlg", "multi30k-de-en", "scitldr"}
     assert {"banking77", "chnsenticorp", "resume-ner-zh", "wnut17"} | written <= {file.stem for file in RECIPES}
 
 

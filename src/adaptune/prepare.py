@@ -13,6 +13,7 @@ from adaptune.core.errors import DataError, Unsupported
 from adaptune.core.log import warn
 from adaptune.data.doctor import Findings, diagnose
 from adaptune.data.load import Splits, load_splits
+from adaptune.engine.packing import packs
 from adaptune.models.families import layers_of, roles_of
 from adaptune.models.layout import check_library
 from adaptune.models.load import load_config
@@ -45,6 +46,7 @@ def prepare(recipe: Recipe) -> Prepared:
     settings = load_config(recipe.model)
     recipe.method.check(roles_of(settings), layers_of(settings))
     recipe.head.check(roles_of(settings))
+    packs(recipe.train, recipe.method, recipe.head, roles_of(settings))  # refuses what cannot be
     _refuse_learning_nothing(recipe)
     splits = load_splits(recipe.data, recipe.task, seed=recipe.seed)
     findings = diagnose(splits.parts, recipe.task)

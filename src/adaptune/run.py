@@ -22,21 +22,20 @@ from adaptune.core.types import Answer, Example, OfSpan, Scores
 from adaptune.data.batches import Batches, Budget, by_rows, collate
 from adaptune.data.encode import encode
 from adaptune.data.encode_raw import masked_once
-from adaptune.data.encode_spans import encode_spans
-from adaptune.data.encode_text import encode_written
-from adaptune.data.findings import Finding
-from adaptune.data.lengths import lengths
+from adaptune.data.length_findings import length_findings
 from adaptune.engine.checkpoint import load_checkpoint, save_checkpoint
 from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
+from adaptune.engine.packing import packs
 from adaptune.engine.signals import Stop, stopping
 from adaptune.evaluate.baselines import baselines
 from adaptune.evaluate.intervals import interval, paired_interval
-from adaptune.evaluate.likelihood import likelihood
+from adaptune.evaluate.likelihood import likelihood, with_likelihood
 from adaptune.evaluate.predict import AHEAD, WRITTEN_AHEAD, predict, stream
 from adaptune.methods.head_only import HeadOnly
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import load_backbone
+from adaptune.models.ragged import is_ragged
 from adaptune.prepare import Prepared, prepare
 from adaptune.recipe import Recipe, load_recipe
 
@@ -123,8 +122,11 @@ class Kitchen:
 
     def score(self, part: str, answers: Sequence[Answer]) -> Scores:
         """The scores of answers for a part."""
-        expected = [example.expected for example in self.examples(part)]
-        return self.recipe.task.measure(answers, expected, self.assembly.labels)
+        expected, size = [example.expected for example in self.examples(part)], self.recipe.evaluate.batch_tokens
+        scores = self.recipe.task.measure(answers, expected, self.assembly.labels)
+        if not self.recipe.task.likelihood or part not in self.encoded:
+            return scores
+        return with_likelihood(scores, self.assembly, self.encoded[part], batch_tokens=size)
 
     def in_order(self, part: str) -> Iterator[Batch]:
         """The batches of a part, each row once, for work without gradients."""
@@ -185,13 +187,26 @@ def set_up(recipe: Recipe, prepared: Prepared) -> Kitchen:
         labels = continued_labels(start, recipe.task, labels)
     assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
-    for finding in _lengths(assembly, prepared.splits.train):
+    scored, train = recipe.task.likelihood, prepared.splits.train
+    for finding in length_findings(
+        [*train, *prepared.splits.valid, *prepared.splits.test] if scored else train,
+        backbone.tokenizer,
+        assembly.max_length,
+        writing=assembly.writing,
+        spans=assembly.head.target is OfSpan,
+    ):
         (warn if finding.level == "warning" else notice)(str(finding))
-    return Kitchen(recipe, prepared, assembly, encoded_parts(prepared, assembly, seed=recipe.seed), lineage)
+    encoded = encoded_parts(prepared, assembly, seed=recipe.seed, scored=scored)
+    return Kitchen(recipe, prepared, assembly, encoded, lineage)
 
 
-def encoded_parts(prepared: Prepared, assembly: Assembly, *, seed: int = 0) -> dict[str, list[Encoded]]:
-    """The rows of train, valid and test as token sequences, their labels as the assembly's."""
+def encoded_parts(
+    prepared: Prepared, assembly: Assembly, *, seed: int = 0, scored: bool = False
+) -> dict[str, list[Encoded]]:
+    """The rows of train, valid and test as token sequences, their labels as the assembly's.
+
+    `scored`: also those of texts in test that are to be written.
+    """
     backbone = assembly.backbone
     parts = {
         name: encode(
@@ -204,21 +219,11 @@ def encoded_parts(prepared: Prepared, assembly: Assembly, *, seed: int = 0) -> d
             reading=assembly.reading,
         )
         for name, examples in prepared.splits.parts.items()
-        if name != "test" or not assembly.head.reads_words  # texts that are scored are encoded for that
+        # Texts that are scored are encoded for that.
+        if name != "test" or not assembly.head.reads_words or scored
     }
     # Every evaluation in training hides the same tokens.
     return parts | {"valid": masked_once(parts["valid"], assembly.reading, seed)}
-
-
-def _lengths(assembly: Assembly, train: Sequence[Example]) -> Sequence[Finding]:
-    """What the lengths of the training rows mean for the model."""
-    tokenizer, writing = assembly.backbone.tokenizer, assembly.writing
-    if writing is None:
-        found = lengths(train, tokenizer, assembly.max_length).findings()
-        if assembly.head.target is OfSpan:
-            found += tuple(encode_spans(train, tokenizer, assembly.max_length, segments=False).findings())
-        return found
-    return encode_written(train, tokenizer, writing, assembly.max_length).findings()
 
 
 def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
@@ -229,13 +234,14 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
     if checkpoint is not None:
         folder.go_on(checkpoint.position.step)
     budget = Budget(tokens=recipe.train.batch_tokens, rows=recipe.train.batch_rows)
-    pad = kitchen.assembly.backbone.tokenizer.pad_token_id
+    of_base = kitchen.assembly.backbone
     batches = Batches(
         kitchen.encoded["train"],
         budget,
-        pad=pad,
+        pad=of_base.tokenizer.pad_token_id,
         seed=recipe.seed,
         whole_rows=recipe.head.whole_rows,
+        packed=packs(recipe.train, recipe.method, recipe.head, of_base.roles, ragged=is_ragged(kitchen.assembly.trunk)),
         reading=kitchen.assembly.reading,
     )
     fit = Fit(
@@ -310,8 +316,9 @@ def measure(kitchen: Kitchen, folder: RunDir) -> Results:
     if recipe.evaluate.baselines:
         beside = baselines(task, kitchen.examples("train"), kitchen.examples("test"))
     if recipe.evaluate.baselines and of_words:
-        plain = kitchen.unadapted().predict("test")
-        beside["unadapted"] = kitchen.score("test", plain)
+        unadapted = kitchen.unadapted()
+        plain = unadapted.predict("test")
+        beside["unadapted"] = unadapted.score("test", plain)
         before = [answer.value for answer in plain]
         gain = paired_interval(task, answers, before, expected, **options)
     scores["test"] = kitchen.score("test", answered)

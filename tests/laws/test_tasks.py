@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from adaptune.core.errors import DataError, Unsupported
 from adaptune.core.task import Task
 from adaptune.core.types import (
     Answer,
+    Conversation,
     Example,
     OfItself,
     OfLabels,
@@ -26,6 +27,7 @@ from adaptune.core.types import (
     OfWords,
     Row,
     Sequence,
+    Turn,
 )
 from adaptune.data.encode import encode
 from adaptune.data.readings import readings_of
@@ -44,6 +46,8 @@ class Case:
     wrong: tuple[Any, ...]
     """Answers to `rows`, some of them wrong."""
     malformed: tuple[Mapping[str, Any], ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Of the task, where its defaults ask more of a tokenizer than the tiny ones have."""
 
 
 CASES = {
@@ -80,6 +84,66 @@ CASES = {
             {"question": "a?", "context": "red", "answers": [], "impossible": "perhaps"},
             {"question": "a?", "context": "red", "answers": ""},
             {"question": "a?", "context": "red", "answers": None, "start": 0},
+        ),
+    ),
+    "chat": Case(
+        settings={"template": "plain"},
+        row={
+            "system": "Be brief.",
+            "history": [["Are you there?", "Yes."]],
+            "instruction": "Translate.",
+            "input": "a bank",
+            "output": "una banca",
+        },
+        sequences=(
+            Sequence(
+                "system: Be brief.\nuser: Are you there?\nassistant: Yes.\nuser: Translate.\na bank",
+                target=OfText("una banca"),
+                conversation=Conversation(
+                    (
+                        Turn("system", "Be brief."),
+                        Turn("user", "Are you there?"),
+                        Turn("assistant", "Yes."),
+                        Turn("user", "Translate.\na bank"),
+                    ),
+                    template="plain",
+                ),
+            ),
+        ),
+        expected="una banca",
+        rows=(
+            {
+                "messages": [
+                    {"role": "system", "content": "Be brief."},
+                    {"role": "user", "content": "Is the old bank in the town open?"},
+                    {"role": "assistant", "content": "the old bank in the town is open"},
+                ]
+            },
+            {"messages": [{"from": "human", "value": "And now?"}, {"from": "gpt", "value": "it is not open now"}]},
+            {"instruction": "Where are we?", "input": "", "output": "我们在公园里看到了很多人"},
+        ),
+        wrong=("the old bank in the town was open", "it is not open now", "公园里有人"),
+        malformed=(
+            {},
+            {"messages": []},
+            {"messages": None},
+            {"messages": " "},
+            {"messages": [{"content": "a"}, {"role": "assistant", "content": "b"}]},
+            {"messages": [{"role": "user"}, {"role": "assistant", "content": "b"}]},
+            {"messages": [{"role": "narrator", "content": "a"}, {"role": "assistant", "content": "b"}]},
+            {"messages": [{"role": "user", "content": " "}, {"role": "assistant", "content": "b"}]},
+            {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": ""}]},
+            {"messages": [{"role": "user", "content": ["a"]}, {"role": "assistant", "content": "b"}]},
+            {"messages": [{"role": "assistant", "content": "b"}]},
+            {"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]},
+            {"messages": ["a", "b"]},
+            {"messages": "a", "output": "b"},
+            {"output": "b"},
+            {"instruction": "", "output": "b"},
+            {"instruction": "a", "input": 3, "output": "b"},
+            {"instruction": "a", "output": None},
+            {"instruction": "a", "history": [["b"]], "output": "c"},
+            {"instruction": "a", "history": "b", "output": "c"},
         ),
     ),
     "classify": Case(
@@ -271,8 +335,8 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def task(name: str) -> Task:
-    return TASKS.make({"name": name})
+def task(name: str, case: Case) -> Task:
+    return TASKS.make({"name": name, **case.settings})
 
 
 @pytest.fixture

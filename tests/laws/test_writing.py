@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from adaptune.core.batch import Batch, Encoded
-from adaptune.core.types import Example, OfText, Row, Sequence
+from adaptune.core.types import Conversation, Example, OfText, Row, Sequence, Turn
 from adaptune.data.batches import collate
 from adaptune.data.encode import encode
 from adaptune.engine.loop import Step
@@ -122,6 +123,65 @@ def test_texts_are_those_that_transformers_writes_with_the_merged_model(
         )[0]
         new = found[1 if family in TWO_STACKS else ids.shape[1] :]
         assert answers[row].value == tokenizer.decode(new, skip_special_tokens=True).strip()
+
+
+SEARCHES: list[dict[str, Any]] = [{}, {"beams": 3}, {"sample": True, "temperature": 2.0}]
+
+
+@pytest.mark.parametrize("search", SEARCHES, ids=["greedy", "beams", "sampled"])
+@pytest.mark.parametrize("family", DECODERS)
+def test_replies_are_those_that_transformers_writes_up_to_the_end_of_a_turn(
+    assemble: Assemble, scatter: Callable[[Assembly], Assembly], family: str, search: dict[str, Any]
+) -> None:
+    assembly = _moved(assemble, scatter, "lora", family)
+    tokenizer = assembly.backbone.tokenizer
+    encoded = _conversations(assembly)
+    prompts = [torch.from_numpy(one.ids).long() for one in encoded]
+    # A token that is written before long stands for the end of a turn, which need not be that of a text.
+    end = int(generate(assembly, prompts)[0][2])
+    _with(assembly, **search)
+    answers = assembly.answers(_batch(assembly, [replace(one, end=end) for one in encoded]))
+
+    plain: Any = AutoModelForCausalLM.from_pretrained(assembly.backbone.name).eval()
+    plain.base_model.load_state_dict(assembly.method.merged(share(assembly.trunk)).state_dict(), strict=False)
+    ids = pad_sequence(prompts, batch_first=True, padding_value=tokenizer.pad_token_id, padding_side="left")
+    mask = pad_sequence([torch.ones_like(one) for one in prompts], batch_first=True, padding_side="left")
+    torch.manual_seed(0)
+    found = plain.generate(
+        ids,
+        attention_mask=mask,
+        max_new_tokens=12,
+        num_beams=search.get("beams", 1),
+        do_sample=search.get("sample", False),
+        eos_token_id=[end, tokenizer.eos_token_id],
+        pad_token_id=tokenizer.pad_token_id,
+        **({"temperature": 2.0, "top_k": 0, "top_p": 1.0} if "sample" in search else {}),
+    )[:, ids.shape[1] :].tolist()
+    until = [row[: row.index(end) + 1] if end in row else row for row in found]
+    assert [answers[row].value for row in range(len(prompts))] == [
+        tokenizer.decode(row, skip_special_tokens=True).strip() for row in until
+    ]
+    assert search or any(len(row) < 12 for row in until)
+
+
+def _conversations(assembly: Assembly) -> list[Encoded]:
+    """Questions behind an earlier exchange, by a template of words."""
+    before = (Turn("user", "a bank"), Turn("assistant", "the house"))
+    examples = [
+        Example(
+            Row("rows", number, {}),
+            (Sequence(text, conversation=Conversation((*before, Turn("user", text)), template="plain")),),
+        )
+        for number, text in enumerate(TEXTS)
+    ]
+    return encode(
+        examples,
+        assembly.backbone.tokenizer,
+        assembly.labels,
+        max_length=assembly.max_length,
+        segments=False,
+        writing=assembly.writing,
+    )
 
 
 @pytest.mark.parametrize("family", ["gpt2", "bart"])

@@ -113,6 +113,21 @@ def test_of_a_text_to_be_written_its_own_tokens_carry_loss_alone(shown: Shown, t
     )
 
 
+def test_of_a_conversation_the_replies_and_their_ends_carry_loss_alone(shown: Shown, tiny_llama: Path) -> None:
+    talk = [("user", "bad"), ("assistant", "good"), ("user", "a"), ("assistant", "no")]
+    rows: list[dict[str, object]] = [{"messages": [{"role": role, "content": text} for role, text in talk]}] * 2
+    task = "task: {name: chat, template: plain}"
+    assert shown(task, tiny_llama, rows) == (
+        "rows.jsonl, row 1\n"
+        "  tokens:   U se r : Ġb ad Ċ A s si st an t :=Ġgood Ġgood=</s> </s> Ċ "
+        "U se r : Ġa Ċ A s si st an t :=Ġno Ġno=</s>\n"
+        "token=label: this token carries loss, with this label\n"
+    )
+    last = shown(task.replace("plain", "plain, learn: last"), tiny_llama, rows)
+    assert "Ġgood </s>" in last
+    assert "Ġno=</s>" in last
+
+
 def test_json_has_one_line_a_sequence(shown: Shown, tiny_bert: Path) -> None:
     rows: list[dict[str, object]] = [{"text": "a film", "labels": ["new", "good"]}, {"text": "a", "labels": ["bad"]}]
     printed = shown("task: multilabel", tiny_bert, rows, "2", "--json")

@@ -23,10 +23,12 @@ def answer(
     return predict(assembly, encoded, batch_tokens=batch_tokens, rows=len(examples))
 
 
-def encoded_for(assembly: Assembly, examples: Sequence[Example], *, max_length: int) -> list[Encoded]:
-    """Token sequences without labels: one that the bundle never saw has no place in the output layer."""
+def encoded_for(
+    assembly: Assembly, examples: Sequence[Example], *, max_length: int, labelled: bool = False
+) -> list[Encoded]:
+    """Token sequences; without labels, of which one that the bundle never saw has no place in the output layer."""
     return encode(
-        [_unlabelled(example) for example in examples],
+        examples if labelled else [_unlabelled(example) for example in examples],
         assembly.backbone.tokenizer,
         assembly.labels,
         max_length=max_length,

@@ -19,6 +19,7 @@ PIPELINES = {
     "translate": "translation",
     "summarise": "summarization",
     "write": "text-generation",
+    "chat": "text-generation",
 }
 """The hub's name of a task."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adaptune.bundle.answers import BATCH_TOKENS, answer
+from adaptune.bundle.answers import BATCH_TOKENS, answer, encoded_for
 from adaptune.bundle.check import AGAIN, bundle_name, check_base, check_files, check_weights, find_base
 from adaptune.bundle.golden import check_golden, dtype_of, golden_examples
 from adaptune.bundle.inputs import Input, row_of
@@ -17,6 +17,7 @@ from adaptune.bundle.weights import read_tensors
 from adaptune.core.backbone import Backbone
 from adaptune.core.errors import BundleError, nearest
 from adaptune.core.types import Answer, Example, OfMarked, Scores
+from adaptune.evaluate.likelihood import with_likelihood
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import load_backbone
 
@@ -62,7 +63,11 @@ class Bundle:
                 raise BundleError(f"{example.row.where} has no label; only labelled rows can be evaluated")
             self._refuse_unknown_relation(example)
         answers = self.answers(examples, batch_tokens=batch_tokens)
-        return self.task.measure(answers, [example.expected for example in examples], self.assembly.labels)
+        scores = self.task.measure(answers, [example.expected for example in examples], self.assembly.labels)
+        if not self.task.likelihood:
+            return scores
+        encoded = encoded_for(self.assembly, examples, max_length=self.manifest.preprocessing.max_length, labelled=True)
+        return with_likelihood(scores, self.assembly, encoded, batch_tokens=batch_tokens)
 
     def _refuse_unknown_relation(self, example: Example) -> None:
         known = self.assembly.labels

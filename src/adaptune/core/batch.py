@@ -34,6 +34,8 @@ class Encoded:
     """Where spans are answers: what they are parts of, whole."""
     offsets: NDArray[np.int32] | None = None
     """(N, 2) where each item stands in `text`: its first character and the one after its last."""
+    end: int | None = None
+    """The token that ends what is written after it; None: the tokenizer's own."""
 
     @property
     def length(self) -> int:
@@ -43,7 +45,11 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Sequences padded to one length. All tensors are on one device; padding is on the right."""
+    """Sequences padded to one length. All tensors are on one device; padding is on the right.
+
+    A packed batch has one row of tensors in which its sequences stand one behind the other, without padding: `lengths`
+    tells them apart, `rows` names each, and items stand at places of the one row.
+    """
 
     rows: torch.Tensor
     """(B,) index of each sequence's row within the split."""
@@ -73,10 +79,15 @@ class Batch:
     """(B) where spans are answers: what they are parts of."""
     offsets: torch.Tensor | None = None
     """(N, 2) where each item stands in its text, in characters."""
+    lengths: tuple[int, ...] | None = None
+    """Of a packed batch: how many tokens each sequence has; None: a row of tensors is one sequence."""
+    end: int | None = None
+    """The token that ends what is written after the sequences; None: the tokenizer's own."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "texts"}
+        plain = ("texts", "lengths", "end")
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in plain}
         return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
 
     @property

@@ -26,6 +26,8 @@ class Column:
     """Whether it holds the answer; such a column may be missing where rows are only predicted."""
     several: bool = False
     """Whether several columns of a file may stand for it, mapped as `a, b, c`: its value is then what each holds."""
+    whole: bool = False
+    """Whether it holds the answer, too: where it is there, no label column need be."""
 
 
 class Task(Part, ABC):
@@ -41,6 +43,12 @@ class Task(Part, ABC):
     default_head: ClassVar[str]
     target: ClassVar[type[Target]] = OfSequence
     """What its rows' targets are: one of a whole sequence, or one of every word."""
+    likelihood: ClassVar[bool] = False
+    """Where texts are written: whether the loss and the perplexity of the expected ones are among the scores."""
+    unlabelled: ClassVar[str] = (
+        "name the label column in data.columns, or use `adaptune predict` for rows without labels"
+    )
+    """What to do about a row that is to be learned or scored and has no label."""
 
     @abstractmethod
     def example(self, row: Row) -> Example:

@@ -129,6 +129,31 @@ class OfSpan:
 Target = OfSequence | OfLabels | OfNumber | OfRow | OfMarked | OfWords | OfText | OfItself | OfSpan
 
 
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one side of a conversation says."""
+
+    role: Role
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """What was said before a reply, and how it is read."""
+
+    turns: tuple[Turn, ...]
+    """The last but for the reply; earlier replies among them."""
+    learn: Literal["all", "last"] = "all"
+    """Whether earlier replies are learned, too."""
+    template: str | None = None
+    """A chat template or its name; None: the tokenizer's own."""
+    long: Literal["cut", "refuse", "skip"] = "cut"
+    """What happens where the reply has no room: the oldest turns go, it is refused, or left out if it has a target."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sequence:
     """What becomes one token sequence (or several windows of it): a text or words, perhaps with a second part."""
@@ -145,6 +170,8 @@ class Sequence:
     """Spans of the first part, a text, in characters: a head reads their first and last tokens."""
     template: str | None = None
     """For targets of text: what is read, SOURCE where the first part stands; None: as the model's kind calls for."""
+    conversation: Conversation | None = None
+    """For targets of text: the turns that are read by a chat template; the first part then only names them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,11 +40,13 @@ class Batches:
         pad: int,
         seed: int,
         whole_rows: bool = False,
+        packed: bool = False,
         reading: Reading | None = None,
     ) -> None:
         """`pad` is the id of the padding token; `whole_rows` keeps all sequences of a row in one batch, in order.
 
-        `reading` hides tokens of raw texts, in every epoch others.
+        `packed`: the sequences of a batch stand in one row, without padding. `reading` hides tokens of raw texts, in
+        every epoch others.
 
         Raises DataError where there are no sequences.
         """
@@ -53,6 +55,7 @@ class Batches:
         self.encoded = encoded
         self.budget = budget
         self.pad = pad
+        self.packed = packed
         self.seed = seed
         self.reading = reading
         self._lengths = np.array([sequence.length for sequence in encoded], dtype=np.int64)
@@ -70,7 +73,8 @@ class Batches:
         for start in range(0, len(order), window):
             part = order[start : start + window]
             part = part[self._lengths[part].argsort(kind="stable")]
-            batches += list(cut(part, self._lengths, self.budget))
+            pieces = first_fit if self.packed else cut
+            batches += list(pieces(part, self._lengths, self.budget))
         return [batches[index] for index in generator.permutation(len(batches))]
 
     def _plan_rows(self, rows: list[list[int]], generator: np.random.Generator) -> list[NDArray[np.int64]]:
@@ -89,7 +93,8 @@ class Batches:
     def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of one epoch, after the first `skip`."""
         for indices in self.plan(epoch)[skip:]:
-            yield collate([self._given(index, epoch) for index in indices.tolist()], self.pad)
+            given = [self._given(index, epoch) for index in indices.tolist()]
+            yield joined(given) if self.packed else collate(given, self.pad)
 
     def _given(self, index: int, epoch: int) -> Encoded:
         """A sequence as this epoch shows it."""
@@ -114,6 +119,26 @@ def cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) ->
         longest = longest_with
     if start < len(order):
         yield order[start:]
+
+
+def first_fit(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) -> Iterator[NDArray[np.int64]]:
+    """Batches without padding, each within the budget; `order` is by length, the shortest first.
+
+    From the longest on, a sequence goes into the first batch with room for it (first-fit decreasing, Johnson, 1973).
+    """
+    batches: list[list[int]] = []
+    room: list[int] = []
+    for index in order[::-1].tolist():
+        size = int(lengths[index])
+        for place, batch in enumerate(batches):
+            if size <= room[place] and len(batch) < budget.rows:
+                batch.append(index)
+                room[place] -= size
+                break
+        else:
+            batches.append([index])
+            room.append(budget.tokens - size)
+    return (np.array(batch, dtype=np.int64) for batch in batches)
 
 
 def by_rows(encoded: Sequence[Encoded], budget: Budget) -> list[NDArray[np.int64]]:
@@ -158,7 +183,27 @@ def collate(sequences: Sequence[Encoded], pad: int) -> Batch:
         **_labels(sequences),
     }
     texts = tuple(sequence.text for sequence in sequences if sequence.text is not None)
-    return Batch(texts=texts or None, **{name: torch.from_numpy(array) for name, array in tensors.items()})
+    arrays: dict[str, Any] = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    return Batch(texts=texts or None, end=sequences[0].end, **arrays)
+
+
+def joined(sequences: Sequence[Encoded]) -> Batch:
+    """One packed batch: sequences of a model of one stack, whose labels are of their tokens, one behind the other."""
+    lengths = [len(sequence.ids) for sequence in sequences]
+    starts = np.cumsum([0, *lengths[:-1]])
+    ids = np.concatenate([sequence.ids for sequence in sequences]).astype(np.int64)[None]
+    tensors = {
+        "rows": np.array([sequence.row for sequence in sequences], dtype=np.int64),
+        "mask": np.ones_like(ids),
+        "ids": ids,
+        **_items(sequences),
+        **_labels(sequences),
+    }
+    if "sequence_of" in tensors:
+        tensors["token_of"] = tensors["token_of"] + starts[tensors["sequence_of"]]
+        tensors["sequence_of"] = np.zeros_like(tensors["sequence_of"])
+    arrays: dict[str, Any] = {name: torch.from_numpy(array) for name, array in tensors.items()}
+    return Batch(lengths=tuple(lengths), **arrays)
 
 
 def _padded(rows: Sequence[NDArray[np.int32]], pad: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

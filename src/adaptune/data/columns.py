@@ -29,7 +29,8 @@ def resolve(table: Table, columns: Sequence[Column], mapping: Mapping[str, str],
     missing = [column for column in wanted if column.required and column.name not in chosen]
     for kind in (False, True):  # where several columns may stand for each other, one of them must be there
         same = [column for column in wanted if column.label is kind]
-        if same and not missing and not any(column.name in chosen for column in same):
+        answered = kind and any(column.whole and column.name in chosen for column in wanted)
+        if same and not missing and not answered and not any(column.name in chosen for column in same):
             raise DataError(_missing(same, table, " or "))
     if missing:
         raise DataError(_missing(missing, table, " and "))

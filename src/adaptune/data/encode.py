@@ -26,9 +26,10 @@ from adaptune.core.types import (
     Words,
     Writing,
 )
+from adaptune.data.encode_chat import encode_chat
 from adaptune.data.encode_raw import encode_raw
 from adaptune.data.encode_spans import encode_spans
-from adaptune.data.encode_text import encode_written
+from adaptune.data.encode_text import Written, encode_written
 from adaptune.data.marked import encode_marked
 from adaptune.data.special_tokens import special_tokens
 
@@ -54,7 +55,7 @@ def encode(
     texts that are to be written become tokens, where the head writes; `reading`: how tokens of raw texts are predicted.
     """
     if writing is not None:
-        return encode_written(examples, tokenizer, writing, max_length).encoded
+        return written(examples, tokenizer, writing, max_length).encoded
     if reading is not None:
         return encode_raw(examples, tokenizer, reading, max_length, segments=segments)
     if any(_is_asked(sequence) for example in examples for sequence in example.sequences):
@@ -69,6 +70,12 @@ def encode(
     encoded += _encode_words(words, tokenizer, labels, max_length, segments)
     encoded += _encode_marked(spans, examples, tokenizer, labels, max_length=max_length, segments=segments)
     return sorted(encoded, key=lambda sequence: sequence.row)
+
+
+def written(examples: Several[Example], tokenizer: Any, writing: Writing, max_length: int) -> Written:
+    """What `encode` makes of rows whose targets are texts, with what did not fit."""
+    chats = any(sequence.conversation is not None for example in examples for sequence in example.sequences)
+    return (encode_chat if chats else encode_written)(examples, tokenizer, writing, max_length)
 
 
 def _is_asked(sequence: Sequence) -> bool:

@@ -31,6 +31,11 @@ class Written:
     cut_sources: list[str] = field(default_factory=list)
     cut_targets: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
+    shortened: list[str] = field(default_factory=list)
+    """Conversations without their oldest turns."""
+    skipped_conversations: list[str] = field(default_factory=list)
+    lost_replies: int = 0
+    """Replies that would have been learned, in the turns that `shortened` lost."""
 
     def findings(self) -> list[Finding]:
         """The same as sentences."""
@@ -44,6 +49,18 @@ class Written:
             ),
             (self.cut_targets, "target loses its", "targets lose their", "end; raise head.max_new_tokens"),
             (self.skipped, "row is", "rows are", "left out, the target being too long; raise head.max_new_tokens"),
+            (
+                self.shortened,
+                "conversation loses its oldest turns",
+                "conversations lose their oldest turns",
+                f"(of replies to be learned {self.lost_replies:,}); raise model.max_length where the model allows it",
+            ),
+            (
+                self.skipped_conversations,
+                "conversation is",
+                "conversations are",
+                "left out, being too long; raise model.max_length where the model allows it, or set task.long=cut",
+            ),
         ):
             if rows:
                 found.append(Finding("warning", f"{_many(rows, one, many)} {advice}", tuple(rows)))
@@ -82,13 +99,12 @@ def encode_written(examples: Several[Example], tokenizer: Any, writing: Writing,
 def _check(found: Written, too_long: list[str], writing: Writing) -> None:
     if too_long and writing.long_target == "refuse":
         raise DataError(
-            f"{_many(too_long, 'target has', 'targets have')} more than {writing.most} tokens ({_named(too_long)}); "
+            f"{_many(too_long, 'target has', 'targets have')} more than {writing.most} tokens ({named(too_long)}); "
             "raise head.max_new_tokens, or say what becomes of such rows: head.long_target: cut, or skip"
         )
     if too_long and not found.encoded:
         raise DataError(
-            f"no row is left: every target has more than {writing.most} tokens ({_named(too_long)}); "
-            "head.max_new_tokens"
+            f"no row is left: every target has more than {writing.most} tokens ({named(too_long)}); head.max_new_tokens"
         )
 
 
@@ -203,6 +219,7 @@ def _many(rows: Several[str], one: str, many: str) -> str:
     return f"1 {one}" if len(rows) == 1 else f"{len(rows):,} {many}"
 
 
-def _named(rows: Several[str]) -> str:
+def named(rows: Several[str]) -> str:
+    """The first rows of a list, and how many more."""
     more = f", and {len(rows) - SHOWN:,} more" if len(rows) > SHOWN else ""
     return ", ".join(rows[:SHOWN]) + more

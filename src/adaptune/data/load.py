@@ -53,7 +53,7 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
         for text in found.notices:
             notice(text)
         understood = examples_of(found.rows, task, config)
-        _refuse_unlabelled(understood.examples, name)
+        _refuse_unlabelled(understood.examples, name, task)
         rejected.extend([*found.rejected, *understood.rejected])
         fingerprints[name] = found.fingerprint
         columns.update({column: there for column, there in found.columns.items() if column not in columns})
@@ -82,13 +82,12 @@ def draw(examples: list[Example], task: Task, rows: int | None, seed: int) -> li
     return [examples[index] for index in drawn]
 
 
-def _refuse_unlabelled(examples: Sequence[Example], part: str) -> None:
+def _refuse_unlabelled(examples: Sequence[Example], part: str, task: Task) -> None:
     """Every row that trains or scores must have its answer."""
     for example in examples:
         if example.expected is None:
             raise DataError(
-                f"{example.row.where} has no label, and data.{part} needs one in every row; name the label column in "
-                "data.columns, or use `adaptune predict` for rows without labels"
+                f"{example.row.where} has no label, and data.{part} needs one in every row; {task.unlabelled}"
             )
 
 

@@ -43,6 +43,9 @@ class TrainConfig(Config):
     """Most tokens in one batch, padding included."""
     batch_rows: int = Field(default=64, ge=1)
     """Most sequences in one batch."""
+    packing: Literal["auto"] | bool = "auto"
+    """Whether the sequences of a batch stand in one row one behind the other, without padding, each reading itself
+    alone. true: refused where that cannot be. auto: where a decoder learns texts, and it saves time."""
     accumulate: int = Field(default=1, ge=1)
     """Batches to an optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

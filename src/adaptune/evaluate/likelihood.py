@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from adaptune.core.batch import Encoded
 from adaptune.core.head import LOG_LIKELIHOOD
+from adaptune.core.types import Scores
 from adaptune.data.batches import Budget, by_rows, collate
 from adaptune.evaluate.predict import MOST_SEQUENCES
 from adaptune.models.assembly import Assembly
@@ -32,3 +34,10 @@ def likelihood(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: 
         assembly.train(training)
     mean = total / max(1.0, items)
     return {LOG_LIKELIHOOD: -mean, PERPLEXITY: math.exp(min(mean, 700.0))}
+
+
+def with_likelihood(scores: Scores, assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int) -> Scores:
+    """Scores with the loss and the perplexity of the expected texts; `encoded` holds these."""
+    found = likelihood(assembly, encoded, batch_tokens=batch_tokens)
+    own = {"loss": -found[LOG_LIKELIHOOD], PERPLEXITY: found[PERPLEXITY]}
+    return replace(scores, values={**scores.values, **own})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Reading, Writing
 from adaptune.models.quantise import numbers
+from adaptune.models.ragged import is_ragged, ragged
 from adaptune.models.recompute import recomputing
 from adaptune.models.share import share
 from adaptune.models.write import write, writer
@@ -81,9 +82,14 @@ class Assembly(nn.Module):
     def hidden(self, batch: Batch) -> Tensor:
         """(B, T, D) the trunk's last hidden states; without a graph where nothing in the trunk learns."""
         graph = torch.is_grad_enabled() and self._needs_graph(batch)
-        recompute = recomputing(self.trunk, self.backbone.roles) if graph and self.recomputes else nullcontext()
-        with torch.set_grad_enabled(graph), recompute:
-            states: Tensor = self.trunk(**self._inputs(batch)).last_hidden_state
+        again = graph and self.recomputes
+        recompute = recomputing(self.trunk, self.backbone.roles) if again else nullcontext()
+        inputs = self._inputs(batch)
+        attention: AbstractContextManager[None] = nullcontext()
+        if batch.lengths is not None and not again and is_ragged(self.trunk):
+            inputs["lengths"], attention = batch.lengths, ragged(self.trunk)
+        with torch.set_grad_enabled(graph), recompute, attention:
+            states: Tensor = self.trunk(**inputs).last_hidden_state
         return states
 
     @torch.inference_mode()
@@ -141,6 +147,10 @@ class Assembly(nn.Module):
                 inputs |= {"decoder_input_ids": batch.decoder_ids, "decoder_attention_mask": batch.decoder_mask}
         if roles.main.causal:
             inputs["use_cache"] = False
+        if batch.lengths is not None:
+            # Without a mask, transformers keeps apart what positions that start again set apart.
+            places = [torch.arange(length, device=batch.mask.device) for length in batch.lengths]
+            inputs |= {"attention_mask": None, "position_ids": torch.cat(places)[None]}
         return inputs
 
 

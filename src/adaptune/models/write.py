@@ -26,7 +26,7 @@ def write(assembly: Assembly, batch: Batch) -> dict[int, Answer]:
     or other settings of the search.
     """
     prompts = _prompts(batch, two_stacks=len(assembly.backbone.roles.stacks) == 2)
-    written = generate(assembly, prompts)
+    written = generate(assembly, prompts, end=batch.end)
     probabilities = _probabilities(assembly, batch, prompts, written)
     tokenizer = assembly.backbone.tokenizer
     texts = [_text(tokenizer.decode(ids, skip_special_tokens=True), _head(assembly).stop) for ids in written]
@@ -36,9 +36,10 @@ def write(assembly: Assembly, batch: Batch) -> dict[int, Answer]:
     }
 
 
-def generate(assembly: Assembly, prompts: list[Tensor]) -> list[Tensor]:
-    """Token ids written after each prompt, up to the end token and with it."""
+def generate(assembly: Assembly, prompts: list[Tensor], *, end: int | None = None) -> list[Tensor]:
+    """Token ids written after each prompt, up to an end token and with it: `end`, or the tokenizer's own."""
     head, tokenizer = _head(assembly), assembly.backbone.tokenizer
+    ends = list(dict.fromkeys([end_of(tokenizer) if end is None else end, end_of(tokenizer)]))
     model = writer(assembly)
     start = None if assembly.writing is None else assembly.writing.start
     side = "left" if start is None else "right"
@@ -50,10 +51,10 @@ def generate(assembly: Assembly, prompts: list[Tensor]) -> list[Tensor]:
         found = model.generate(
             input_ids=ids,
             attention_mask=mask,
-            generation_config=_settings(head, tokenizer, start),
+            generation_config=_settings(head, tokenizer, start, ends),
             tokenizer=tokenizer if head.stop else None,
         )
-    return [_until_end(row, tokenizer) for row in found[:, 1 if start is not None else ids.shape[1] :]]
+    return [_until_end(row, tokenizer, ends) for row in found[:, 1 if start is not None else ids.shape[1] :]]
 
 
 def writer(assembly: Assembly) -> Any:
@@ -65,7 +66,7 @@ def writer(assembly: Assembly) -> Any:
     return model
 
 
-def _settings(head: GenerateHead, tokenizer: Any, start: int | None) -> GenerationConfig:
+def _settings(head: GenerateHead, tokenizer: Any, start: int | None, ends: list[int]) -> GenerationConfig:
     chosen: dict[str, Any] = {}
     if head.sample:
         chosen |= {"temperature": head.temperature, "top_k": head.top_k, "top_p": head.top_p}
@@ -78,7 +79,7 @@ def _settings(head: GenerateHead, tokenizer: Any, start: int | None) -> Generati
         num_beams=head.beams,
         do_sample=head.sample,
         no_repeat_ngram_size=head.no_repeat_ngram or None,
-        eos_token_id=end_of(tokenizer),
+        eos_token_id=ends,
         pad_token_id=tokenizer.pad_token_id,
         decoder_start_token_id=start,
         **chosen,
@@ -90,11 +91,11 @@ def end_of(tokenizer: Any) -> int:
     return int(tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id)
 
 
-def _until_end(ids: Tensor, tokenizer: Any) -> Tensor:
+def _until_end(ids: Tensor, tokenizer: Any, ends: list[int]) -> Tensor:
     """(S,) -> (1..S,) without what follows the first end token, and without padding."""
-    ends = (ids == end_of(tokenizer)).nonzero()
-    if len(ends):
-        return ids[: int(ends[0]) + 1]
+    places = torch.isin(ids, ids.new_tensor(ends)).nonzero()
+    if len(places):
+        return ids[: int(places[0]) + 1]
     real = (ids != tokenizer.pad_token_id).nonzero()
     return ids[: int(real[-1]) + 1 if len(real) else 1]
 
@@ -106,11 +107,12 @@ def _text(text: str, stop: tuple[str, ...]) -> str:
 
 
 def _prompts(batch: Batch, *, two_stacks: bool) -> list[Tensor]:
-    """Each row's tokens up to where its target starts, if it has one."""
+    """Each row's tokens up to where its target starts, if it has one: there its first item is predicted."""
     assert batch.ids is not None
     lengths = batch.mask.sum(dim=1)
-    if not two_stacks and batch.sequence_of is not None and batch.token_of is not None:
-        lengths = lengths.scatter_reduce(0, batch.sequence_of, batch.token_of + 1, "amin")
+    if not two_stacks and batch.sequence_of is not None and batch.token_of is not None and batch.items is not None:
+        first = batch.items == 0
+        lengths[batch.sequence_of[first]] = batch.token_of[first] + 1
     return [ids[:length] for ids, length in zip(batch.ids, lengths.tolist(), strict=True)]
 
 

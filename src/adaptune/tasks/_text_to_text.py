@@ -19,32 +19,16 @@ TARGETS = ("tgt", "output", "completion", "response", "references", "reference")
 """What files call the two columns, whatever the task."""
 
 
-class TextToText(Task):
-    """One source, one text; a list as target holds several right ones, of which the first is learned."""
+class WrittenText(Task):
+    """Answers are texts, judged by BLEU beside other measures."""
 
     metric: ClassVar[str] = "bleu"
     metrics: ClassVar[tuple[str, ...]] = ("bleu", "chrf", *ROUGES)
     default_head: ClassVar[str] = "generate"
     target: ClassVar[type[Target]] = OfText
 
-    template: str | None = None
-    """What the model reads, `{source}` where the row's source stands; none: the source, for decoders and a line end."""
     bleu_tokenizer: Tokenizer = "auto"
     """sacreBLEU's tokenizer; auto: zh where references are mostly Chinese characters, else 13a."""
-
-    @field_validator("template")
-    @classmethod
-    def _has_a_source(cls, value: str | None) -> str | None:
-        if value is not None and value.count(SOURCE) != 1:
-            raise ValueError(f"{value!r} must hold {SOURCE} once, where the row's source is to stand")
-        return value
-
-    def example(self, row: Row) -> Example:
-        source = _source(row)
-        targets = _targets(row)
-        target = OfText(targets[0]) if targets else None
-        sequence = Sequence(source, target=target, template=self.template)
-        return Example(row, (sequence,), (targets[0] if len(targets) == 1 else targets) or None)
 
     def labels(self, examples: Several[Example]) -> Labels:
         return Labels(())
@@ -67,6 +51,27 @@ class TextToText(Task):
 
     def describe(self, example: Example, answer: Answer) -> dict[str, Any]:
         return {"text": first_texts([answer.value])[0], "probability": answer.probability}
+
+
+class TextToText(WrittenText):
+    """One source, one text; a list as target holds several right ones, of which the first is learned."""
+
+    template: str | None = None
+    """What the model reads, `{source}` where the row's source stands; none: the source, for decoders and a line end."""
+
+    @field_validator("template")
+    @classmethod
+    def _has_a_source(cls, value: str | None) -> str | None:
+        if value is not None and value.count(SOURCE) != 1:
+            raise ValueError(f"{value!r} must hold {SOURCE} once, where the row's source is to stand")
+        return value
+
+    def example(self, row: Row) -> Example:
+        source = _source(row)
+        targets = _targets(row)
+        target = OfText(targets[0]) if targets else None
+        sequence = Sequence(source, target=target, template=self.template)
+        return Example(row, (sequence,), (targets[0] if len(targets) == 1 else targets) or None)
 
     def baselines(self, train: Several[Example], test: Several[Example]) -> Mapping[str, list[Any]]:
         return {"copied_source": [str(example.sequences[0].first) for example in test]}

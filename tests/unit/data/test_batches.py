@@ -6,7 +6,7 @@ import torch
 
 from adaptune.core.batch import Encoded
 from adaptune.core.errors import DataError
-from adaptune.data.batches import Batches, Budget, by_rows, collate, cut
+from adaptune.data.batches import Batches, Budget, by_rows, collate, cut, first_fit, joined
 
 NOTHING = np.zeros(0, dtype=np.int32)
 
@@ -161,3 +161,50 @@ def test_whole_rows_keep_their_sequences_beside_each_other_and_in_order(epoch: i
         assert all(index % 2 == 0 for index in batch[0::2])
         assert len(batch) == 2 or len(batch) * max(lengths[batch]) <= 128
     assert plan != [indices.tolist() for indices in batches.plan(epoch + 1)]
+
+
+def _packed(encoded: list[Encoded], tokens: int = 128, rows: int = 16, seed: int = 0) -> Batches:
+    return Batches(encoded, Budget(tokens=tokens, rows=rows), pad=0, seed=seed, packed=True)
+
+
+def test_packed_batches_hold_every_sequence_once_and_keep_the_budget() -> None:
+    batches = list(_packed(_rows(500), tokens=300, rows=12)(3))
+    assert sorted(row for batch in batches for row in batch.rows.tolist()) == list(range(500))
+    assert all(batch.mask.shape[0] == 1 and batch.mask.numel() <= 300 for batch in batches)
+    assert all(len(batch.rows) == len(batch.lengths or ()) <= 12 for batch in batches)
+
+
+def test_packed_batches_are_nearly_full_and_without_padding() -> None:
+    batches = list(_packed(_rows(2000), tokens=512, rows=64)(0))
+    assert all(batch.tokens == batch.mask.numel() for batch in batches)
+    assert sum(batch.tokens for batch in batches) / (512 * len(batches)) > 0.97
+
+
+def test_packed_batches_are_a_function_of_seed_and_epoch() -> None:
+    def rows(seed: int, epoch: int) -> list[list[int]]:
+        return [batch.rows.tolist() for batch in _packed(_rows(200), seed=seed)(epoch)]
+
+    assert rows(1, 4) == rows(1, 4)
+    assert rows(1, 4) != rows(1, 5)
+    assert rows(1, 4) != rows(2, 4)
+
+
+def test_each_sequence_goes_from_the_longest_on_into_the_first_batch_with_room() -> None:
+    lengths = np.array([2, 3, 4, 5, 7, 20])
+    found = first_fit(np.arange(6), lengths, Budget(tokens=10, rows=2))
+    assert [batch.tolist() for batch in found] == [[5], [4, 1], [3, 2], [0]]
+
+
+def test_a_packed_batch_counts_places_along_its_row() -> None:
+    one = _encoded(4, 3, tokens=np.array([1, 2], np.int32), items=np.array([0, 1], np.int32), labels=np.array([8, 9]))
+    two = _encoded(7, 2, tokens=np.array([0], np.int32), items=np.array([0], np.int32), labels=np.array([6]))
+    batch = joined([one, two])
+    assert batch.ids is not None
+    assert batch.ids.tolist() == [[1, 2, 3, 1, 2]]
+    assert (batch.lengths, batch.rows.tolist()) == ((3, 2), [4, 7])
+    assert batch.sequence_of is not None
+    assert batch.token_of is not None
+    assert batch.labels is not None
+    assert (batch.sequence_of.tolist(), batch.token_of.tolist()) == ([0, 0, 0], [1, 2, 3])
+    assert batch.labels.tolist() == [8, 9, 6]
+    assert batch.to("cpu").lengths == (3, 2)

@@ -19,6 +19,8 @@ PIPELINES = {
     "translate": "translation",
     "summarise": "summarization",
     "write": "text-generation",
+    "rank": "text-ranking",
+    "choose": "multiple-choice",
 }
 """The hub's name of a task."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")

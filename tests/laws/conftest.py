@@ -18,10 +18,13 @@ from adaptune.core.types import (
     NO_ANSWER,
     Example,
     Labels,
+    OfCandidate,
+    OfDocument,
     OfItself,
     OfLabels,
     OfMarked,
     OfNumber,
+    OfOption,
     OfRow,
     OfSequence,
     OfSpan,
@@ -49,6 +52,9 @@ LABELS = {
     "generate": Labels(()),
     "words": Labels(()),
     "span": Labels(("answer", NO_ANSWER), (24, 24)),
+    "choose": Labels(()),
+    "rerank": Labels(()),
+    "retrieve": Labels(()),
     "": Labels(("no", "yes"), (24, 24)),
 }
 """By head; under no name those of the others."""
@@ -189,6 +195,9 @@ def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Enco
         OfText: _written,
         OfItself: _raw,
         OfSpan: _asked,
+        OfOption: _optional,
+        OfCandidate: _ranked,
+        OfDocument: _sought,
     }
     return encode(
         kinds.get(assembly.head.target, _classified)(rows, seed),
@@ -270,6 +279,47 @@ def _paired(rows: int, seed: int) -> list[Example]:
         first = replace(example.sequences[0], target=of_row)
         examples.append(replace(example, sequences=(first, Sequence(PLANTED, target=of_row))))
     return examples
+
+
+def _optional(rows: int, seed: int) -> list[Example]:
+    """Two or three options, the planted word the right one."""
+    examples = []
+    for example, (others, place) in zip(_classified(rows, seed), _others(rows, seed), strict=True):
+        options = [*others[:place], PLANTED, *others[place:]]
+        text = example.sequences[0].first
+        sequences = tuple(Sequence(text, one, OfOption(here == place)) for here, one in enumerate(options))
+        examples.append(replace(example, sequences=sequences, expected=place))
+    return examples
+
+
+def _ranked(rows: int, seed: int) -> list[Example]:
+    """The same as candidates, the planted word of the highest grade, and one of a lower grade."""
+    examples = []
+    for example, (others, place) in zip(_classified(rows, seed), _others(rows, seed), strict=True):
+        graded = [(text, 1.0 if text == others[0] else 0.0) for text in others]
+        graded.insert(place, (PLANTED, 3.0))
+        text = example.sequences[0].first
+        sequences = tuple(Sequence(text, candidate, OfCandidate(grade)) for candidate, grade in graded)
+        examples.append(replace(example, sequences=sequences, expected=tuple(graded)))
+    return examples
+
+
+def _sought(rows: int, seed: int) -> list[Example]:
+    """The same, each text by itself."""
+    examples = []
+    for example in _ranked(rows, seed):
+        query = Sequence(example.sequences[0].first, target=OfDocument(0.0))
+        texts = [Sequence(text, target=OfDocument(grade)) for text, grade in example.expected]
+        examples.append(replace(example, sequences=(query, *texts)))
+    return examples
+
+
+def _others(rows: int, seed: int) -> Iterator[tuple[list[str], int]]:
+    """One or two texts beside the planted word, and its place among them."""
+    choose = random.Random(seed + 1)
+    for _ in range(rows):
+        others = [" ".join(choose.sample(WORDS, k=choose.randint(1, 6))) for _ in range(choose.randint(1, 2))]
+        yield others, choose.randint(0, len(others))
 
 
 def _retargeted(example: Example, target: Target) -> Example:

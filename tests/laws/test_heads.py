@@ -11,7 +11,7 @@ import torch
 
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.errors import Unsupported
-from adaptune.core.types import Answer, Labels, OfItself, OfSpan
+from adaptune.core.types import Answer, Labels, OfCandidate, OfDocument, OfItself, OfSpan
 from adaptune.data.batches import collate
 from adaptune.heads import HEADS
 from adaptune.heads.tag import best_path
@@ -23,6 +23,8 @@ Rows = Callable[..., list[Encoded]]
 FROZEN = {"name": "head_only"}
 FAMILIES = ("bert", "llama", "gpt2", "t5", "bart")
 WRITERS = [head for head in HEADS.names() if HEADS.get(head).writes]
+RANKS = (OfCandidate, OfDocument)
+"""Targets whose answers are texts with their scores."""
 READERS = [head for head in HEADS.names() if head not in WRITERS]
 # The own classifiers of models of two stacks read shifted inputs, and are refused; encoders write nothing.
 PAIRS = [
@@ -81,6 +83,8 @@ def test_padding_and_batch_mates_do_not_change_an_answer(assembly: Assembly, enc
             assert alone.value == pytest.approx(together[row].value, abs=1e-5)
         elif assembly.head.target is OfItself:
             assert alone.value == pytest.approx(together[row].value, abs=1e-4)
+        elif assembly.head.target in RANKS:
+            assert dict(alone.value) == pytest.approx(dict(together[row].value), abs=1e-5)
         else:
             assert alone.value == together[row].value
         assert alone.probability == pytest.approx(together[row].probability, abs=1e-5)
@@ -106,8 +110,11 @@ def test_a_probability_belongs_to_the_answer(assembly: Assembly, encoded_for: Ro
             assert isinstance(answer.value, float)
             continue
         assert 0.0 < answer.probability <= 1.0
-        if assembly.head.reads_words or assembly.head.target is OfSpan:
+        if assembly.head.reads_words or assembly.head.target in (OfSpan, *RANKS):
             assert answer.probabilities == ()
+        elif isinstance(answer.value, int):
+            assert answer.probabilities[answer.value] == answer.probability == max(answer.probabilities)
+            assert sum(answer.probabilities) == pytest.approx(1.0)
         elif answer.of_each or answer.value == ():
             assert len(answer.of_each) == len(answer.value)
             assert len(answer.probabilities) == len(assembly.labels)

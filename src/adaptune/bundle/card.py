@@ -20,6 +20,8 @@ PIPELINES = {
     "summarise": "summarization",
     "write": "text-generation",
     "chat": "text-generation",
+    "rank": "text-ranking",
+    "choose": "multiple-choice",
 }
 """The hub's name of a task."""
 _HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")

@@ -90,10 +90,20 @@ def _difference(record: Golden, found: Answer, tolerance: float, *, exact: bool)
 
 
 def _same(actual: Any, expected: Any, tolerance: float) -> bool:
-    """Numbers within the tolerance, everything else exactly."""
+    """Numbers within the tolerance, everything else exactly; ranked texts in any order, each with its score."""
+    if _ranked(expected) and _ranked(actual):
+        scores = dict(actual)
+        return len(actual) == len(expected) and all(
+            text in scores and _other_number(score, scores[text], tolerance) is None for text, score in expected
+        )
     if not isinstance(expected, list) or not all(isinstance(value, float) for value in expected):
         return bool(actual == expected)
     return len(actual) == len(expected) and not any(map(partial(_other_number, tolerance=tolerance), expected, actual))
+
+
+def _ranked(value: Any) -> bool:
+    pairs = isinstance(value, list) and bool(value) and all(isinstance(one, list) and len(one) == 2 for one in value)
+    return pairs and all(isinstance(text, str) and isinstance(score, float) for text, score in value)
 
 
 def _other_number(expected: Any, actual: Any, tolerance: float) -> str | None:

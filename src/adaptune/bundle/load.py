@@ -40,20 +40,27 @@ class Bundle:
         """Whether the recorded answers and those given here are both computed in fp32."""
         return self.manifest.base.dtype == dtype_of(self.assembly.backbone) == "float32"
 
-    def predict(self, inputs: Iterable[Input], *, batch_tokens: int = BATCH_TOKENS) -> list[dict[str, Any]]:
+    def predict(
+        self, inputs: Iterable[Input], *, corpus: Iterable[str] | None = None, batch_tokens: int = BATCH_TOKENS
+    ) -> list[dict[str, Any]]:
         """One readable answer an input, with its probability.
 
         An input is a text, the words of a text, or a row: a mapping with the task's columns or those of the training
-        files. Raises DataError for an input that the task cannot read.
+        files. `corpus`: texts that every query is ranked against. Raises DataError for an input that the task cannot
+        read, Unsupported for a task that reads no corpus.
         """
         if isinstance(inputs, str | Mapping):
             inputs = [inputs]
+        if corpus is not None:
+            inputs = [{self.task.columns[0].name: given} if isinstance(given, str) else given for given in inputs]
         rows = [row_of(given, number, self.task, self.manifest.columns) for number, given in enumerate(inputs, start=1)]
         examples = [self.task.example(row) for row in rows]
-        answers = self.answers(examples, batch_tokens=batch_tokens)
+        answers = self.answers(examples, corpus=corpus, batch_tokens=batch_tokens)
         return [self.describe(example, found) for example, found in zip(examples, answers, strict=True)]
 
-    def evaluate(self, examples: Sequence[Example], *, batch_tokens: int = BATCH_TOKENS) -> Scores:
+    def evaluate(
+        self, examples: Sequence[Example], *, corpus: Iterable[str] | None = None, batch_tokens: int = BATCH_TOKENS
+    ) -> Scores:
         """Every metric of the task over labelled examples.
 
         Raises BundleError where one has no label, or a relation that the bundle cannot answer: most are misspelt.
@@ -62,7 +69,9 @@ class Bundle:
             if example.expected is None:
                 raise BundleError(f"{example.row.where} has no label; only labelled rows can be evaluated")
             self._refuse_unknown_relation(example)
-        answers = self.answers(examples, batch_tokens=batch_tokens)
+        if corpus is None and self.task.pools:
+            examples = self.task.pooled(examples, None)
+        answers = self.answers(examples, corpus=corpus, batch_tokens=batch_tokens)
         scores = self.task.measure(answers, [example.expected for example in examples], self.assembly.labels)
         if not self.task.likelihood:
             return scores
@@ -79,8 +88,12 @@ class Bundle:
                     "leave it out"
                 )
 
-    def answers(self, examples: Sequence[Example], *, batch_tokens: int = BATCH_TOKENS) -> list[Answer]:
-        """One Answer an example, in their order."""
+    def answers(
+        self, examples: Sequence[Example], *, corpus: Iterable[str] | None = None, batch_tokens: int = BATCH_TOKENS
+    ) -> list[Answer]:
+        """One Answer an example, in their order; from a corpus where one is given. Raises DataError, Unsupported."""
+        if corpus is not None:
+            examples = self.task.pooled(examples, list(corpus))
         return answer(
             self.assembly, examples, max_length=self.manifest.preprocessing.max_length, batch_tokens=batch_tokens
         )

@@ -13,7 +13,16 @@ import typer
 
 import adaptune
 from adaptune.cli import exchange
-from adaptune.cli.options import Base, BundleFolder, RemoteCode, Settings, examples_of_file, loaded_bundle
+from adaptune.cli.options import (
+    Base,
+    BundleFolder,
+    Corpus,
+    RemoteCode,
+    Settings,
+    corpus_of_file,
+    examples_of_file,
+    loaded_bundle,
+)
 from adaptune.show import print_manifest, print_report, print_scores, print_table
 
 if TYPE_CHECKING:
@@ -99,6 +108,7 @@ def evaluate(
     bundle: BundleFolder,
     data: Annotated[str, typer.Argument(metavar="DATA", help="A file of labelled rows.")],
     out: Annotated[Path | None, typer.Option(help="Write every score as JSON, too.")] = None,
+    corpus: Corpus = None,
     settings: Settings = None,
     model: Base = None,
     trust_remote_code: RemoteCode = False,
@@ -112,7 +122,8 @@ def evaluate(
     from adaptune.core.files import write_json
 
     examples = examples_of_file(bundle, data, settings, labelled=True)
-    scores = loaded_bundle(bundle, model, trust_remote_code).evaluate(examples)
+    searched = corpus_of_file(corpus, settings)
+    scores = loaded_bundle(bundle, model, trust_remote_code).evaluate(examples, corpus=searched)
     print_scores(scores)
     if out is not None:
         write_json(out, asdict(scores))
@@ -124,6 +135,7 @@ def predict(
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Each an input.")] = None,
     file: Annotated[str | None, typer.Option(help="A file of rows, in any format that training reads.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write the answers here instead of printing them.")] = None,
+    corpus: Corpus = None,
     settings: Settings = None,
     model: Base = None,
     trust_remote_code: RemoteCode = False,
@@ -133,15 +145,17 @@ def predict(
     \b
     adaptune predict runs/banking77/bundle "My card has not arrived."
     adaptune predict runs/banking77/bundle --file in.jsonl --out out.jsonl
+    adaptune predict runs/search/bundle "lost card" --corpus passages.txt
     """
     if bool(texts) == bool(file):
         raise typer.BadParameter("give texts, or a file of rows with --file, one of the two")
     examples = examples_of_file(bundle, file, settings, labelled=False) if file else []
+    searched = corpus_of_file(corpus, settings)
     loaded = loaded_bundle(bundle, model, trust_remote_code)
     if texts:
-        _write_lines(loaded.predict(texts), out)
+        _write_lines(loaded.predict(texts, corpus=searched), out)
     else:
-        answers = map(loaded.describe, examples, loaded.answers(examples))
+        answers = map(loaded.describe, examples, loaded.answers(examples, corpus=searched))
         _write_lines(({"row": one.row.number} | answer for one, answer in zip(examples, answers, strict=True)), out)
 
 

@@ -22,6 +22,9 @@ RemoteCode = Annotated[bool, typer.Option("--trust-remote-code", help="Let Pytho
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A key of a recipe's data section.")
 ]
+Corpus = Annotated[
+    str | None, typer.Option("--corpus", help="rank: a file of texts, one a row, that every query is ranked against.")
+]
 
 
 def loaded_bundle(bundle: Path, model: str | None, trust_remote_code: bool) -> Bundle:
@@ -43,6 +46,16 @@ def examples_of_file(bundle: Path, file: str, settings: Sequence[str] | None, *,
     config = load_data_settings(file, settings or (), columns=manifest.columns)
     rows = read(file, config, task.columns, labelled=labelled).rows
     return examples_of(rows, task, config).examples
+
+
+def corpus_of_file(file: str | None, settings: Sequence[str] | None) -> tuple[str, ...] | None:
+    """The texts that every row is answered from; None where no file is named."""
+    if file is None:
+        return None
+    from adaptune.data.corpus import read_corpus
+    from adaptune.recipe import load_data_settings
+
+    return read_corpus(file, load_data_settings(file, settings or (), columns={}))[0]
 
 
 def numbers_of(text: str | None) -> list[float]:

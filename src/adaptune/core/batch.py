@@ -9,13 +9,16 @@ from numpy.typing import NDArray
 
 from adaptune.core.lazy import torch
 
+CORPUS = -1
+"""The row of sequences that belong to none, and that all rows are answered from."""
+
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """One token sequence of one row."""
 
     row: int
-    """Index of its row within the split."""
+    """Index of its row within the split, or CORPUS."""
     ids: NDArray[np.int32]
     """(T,) token ids, special tokens included."""
     segments: NDArray[np.int8] | None
@@ -27,11 +30,12 @@ class Encoded:
     spans: 0, which stands for no answer, then the row's pieces of text from 1, as many as stand in this window."""
     labels: NDArray[np.int64] | NDArray[np.float32] | None
     """(N,) label index of each item; or of the whole sequence (1,) a label index or a number, (1, C) 0 and 1 of
-    several labels, (1, 2) which of this window's items start and end a span. None where unlabelled."""
+    several labels, (1, 2) which of this window's items start and end a span, or how right one of several sequences is
+    and the index of their row. None where unlabelled."""
     decoder_ids: NDArray[np.int32] | None = None
     """(S,) what the decoder of a model of two stacks reads; `tokens` are then positions in it. None: `ids`, too."""
     text: str | None = None
-    """Where spans are answers: what they are parts of, whole."""
+    """What answers quote, whole: of two texts the second. None where they quote nothing."""
     offsets: NDArray[np.int32] | None = None
     """(N, 2) where each item stands in `text`: its first character and the one after its last."""
     end: int | None = None
@@ -68,7 +72,8 @@ class Batch:
     items: torch.Tensor | None = None
     """(N,) which item of its row."""
     labels: torch.Tensor | None = None
-    """(N,) or, for whole sequences, (B,) or (B, C), for spans (B, 2); None where unlabelled."""
+    """(N,) or, for whole sequences, (B,) or (B, C), for spans and for one of several sequences (B, 2); None where
+    unlabelled."""
     decoder_ids: torch.Tensor | None = None
     """(B, S) what the decoder of a model of two stacks reads; None: `ids`, too."""
     decoder_mask: torch.Tensor | None = None
@@ -76,7 +81,7 @@ class Batch:
     features: torch.Tensor | None = None
     """(B, F) numbers of the row that a head may read beside the text."""
     texts: tuple[str, ...] | None = None
-    """(B) where spans are answers: what they are parts of."""
+    """(B) what answers quote."""
     offsets: torch.Tensor | None = None
     """(N, 2) where each item stands in its text, in characters."""
     lengths: tuple[int, ...] | None = None
@@ -94,3 +99,12 @@ class Batch:
     def tokens(self) -> int:
         """Real tokens, padding not counted."""
         return int(self.mask.sum()) + (0 if self.decoder_mask is None else int(self.decoder_mask.sum()))
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """Texts that are searched, with their vectors."""
+
+    texts: tuple[str, ...]
+    vectors: torch.Tensor
+    """(M, V) of length 1"""

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, NamedTuple, Self
 
 from adaptune.core.backbone import Backbone, Roles
-from adaptune.core.batch import Batch
+from adaptune.core.batch import Batch, Index
 from adaptune.core.config import Part
+from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
 from adaptune.core.types import Answer, Labels, OfSequence, Reading, Target, Writing
 
@@ -78,6 +79,14 @@ class Head(Part, ABC):
     @abstractmethod
     def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
         """(B, T, D) -> one Answer a row of the batch, by row index. All windows of a row stand in one batch."""
+
+    def vectors(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """(B, T, D) -> (B, V) of length 1, what a sequence is found by. Raises Unsupported."""
+        raise Unsupported(f"head {self.name!r} reads no text by itself, so that no corpus can be searched with it")
+
+    def search(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, index: Index) -> dict[int, Answer]:
+        """(B, T, D) -> what each of the sequences finds in the index, by row index. Raises Unsupported."""
+        raise Unsupported(f"head {self.name!r} searches no corpus")
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor | None:
         """(B, T, D) -> (N, F) what the last linear layer reads of each labelled item, for the warm start."""

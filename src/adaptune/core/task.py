@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from adaptune.core.config import Part
+from adaptune.core.errors import Unsupported
 from adaptune.core.types import Answer, Array, Example, Labels, OfSequence, Row, Scores, Target
 
 
@@ -49,6 +50,19 @@ class Task(Part, ABC):
         "name the label column in data.columns, or use `adaptune predict` for rows without labels"
     )
     """What to do about a row that is to be learned or scored and has no label."""
+
+    @property
+    def pools(self) -> bool:
+        """Whether rows that are scored are answered from the texts of all of them, or from a corpus."""
+        return False
+
+    def gathered(self, rows: Several[Row]) -> Several[Row]:
+        """Rows of a file, those that only together are an example as one row; pure."""
+        return rows
+
+    def pooled(self, examples: Several[Example], corpus: Several[str] | None) -> list[Example]:
+        """Examples that are answered from one corpus; None: from the texts of all of them. Raises DataError."""
+        raise Unsupported(f"task {self.name!r} answers each row by itself and reads no corpus; leave the corpus out")
 
     @abstractmethod
     def example(self, row: Row) -> Example:

@@ -114,6 +114,9 @@ class OfMarked:
     value: str
 
 
+RANKED = 100
+"""Texts of a corpus that an answer names, the best of them."""
+
 NO_ANSWER = "no answer"
 """The label of questions that their context does not answer; an inventory without it says that there are none."""
 
@@ -126,7 +129,47 @@ class OfSpan:
     """Its first character and the one after its last; None where the text holds no answer."""
 
 
-Target = OfSequence | OfLabels | OfNumber | OfRow | OfMarked | OfWords | OfText | OfItself | OfSpan
+@dataclass(frozen=True, slots=True)
+class OfOption:
+    """A target for one of several sequences of a row, of which one is right."""
+
+    right: bool
+
+    @property
+    def grade(self) -> float:
+        """1 or 0."""
+        return float(self.right)
+
+
+@dataclass(frozen=True, slots=True)
+class OfCandidate:
+    """A target for one of several sequences of a row, each a query with a text: how right the text is."""
+
+    grade: float
+    """0: not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfDocument:
+    """A target for a text that is read by itself: how right it is for the row's first text, which carries 0."""
+
+    grade: float
+
+
+Target = (
+    OfSequence
+    | OfLabels
+    | OfNumber
+    | OfRow
+    | OfMarked
+    | OfWords
+    | OfText
+    | OfItself
+    | OfSpan
+    | OfOption
+    | OfCandidate
+    | OfDocument
+)
 
 
 Role = Literal["system", "user", "assistant"]
@@ -184,6 +227,9 @@ class Example:
     """The right answer's value, as `Task.score` compares it; None where the row is unlabelled."""
     group: str | None = field(default=None, compare=False)
     """Rows of one group stay together where parts are cut from the data; None: rows of equal texts do."""
+    corpus: tuple[Sequence, ...] = field(default=(), compare=False, repr=False)
+    """Where its answer is found among texts that it shares with other rows: these, one object for all rows. Of its own
+    sequences only the first is then read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,12 +238,13 @@ class Answer:
 
     value: Any
     """A label (classify), several (multilabel), a number (regress), one tag a word (tag), a text (write, translate), a
-    part of a text or nothing (answer)."""
+    part of a text or nothing (answer), a place counted from 0 (choose), texts with their scores, best first (rank)."""
     probability: float | None
-    """Of the value: in [0, 1]; for the tags of words the mean over them, for several labels that of exactly these. None
-    where the answer is a number, which has none."""
+    """Of the value: in [0, 1]; for the tags of words the mean over them, for several labels that of exactly these, for
+    ranked texts that of the first. None where the answer is a number, which has none."""
     probabilities: tuple[float, ...] = ()
-    """classify, multilabel: of every label, in the order of the labels. tag: of every word's tag."""
+    """classify, multilabel: of every label, in the order of the labels. tag: of every word's tag. choose: of every
+    option."""
     of_each: tuple[float, ...] = ()
     """Where the value is several labels: of each of them."""
     span: tuple[int, int] | None = None

@@ -28,6 +28,11 @@ class DataConfig(Config):
     """Rows that decide when training stops and which weights are kept; none: cut from the training rows."""
     test: str | None = Field(default=None, min_length=1)
     """Rows that are only scored, at the end; none: cut from the training rows."""
+    corpus: str | None = Field(default=None, min_length=1)
+    """rank, where `task.against` is all: the texts that every query is ranked against, one a row; none: those that the
+    rows of its part name."""
+    corpus_column: str | None = Field(default=None, min_length=1)
+    """The corpus file's name of the column that holds them; none: text, document, passage, title or the like."""
     format: Literal["auto", Format] = "auto"
     """The format of every file; auto: by the name of each, or by its first lines. brat: an .ann file beside its .txt,
     one row a document, for relations one each. semeval: relations as SemEval-2010 task 8 writes them. lines,

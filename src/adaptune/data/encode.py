@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptune.core.batch import Encoded
+from adaptune.core.batch import CORPUS, Encoded
 from adaptune.core.errors import Unsupported
 from adaptune.core.types import (
     Example,
     Labels,
+    OfCandidate,
+    OfDocument,
     OfLabels,
     OfMarked,
     OfNumber,
+    OfOption,
     OfRow,
     OfSequence,
     OfWords,
@@ -49,7 +52,7 @@ def encode(
     writing: Writing | None = None,
     reading: Reading | None = None,
 ) -> list[Encoded]:
-    """Every example as one or more token sequences, `Encoded.row` its index.
+    """Every example as one or more token sequences, `Encoded.row` its index; before them their corpus, if any.
 
     `tokenizer` is a transformers fast tokenizer, `segments` says whether the model takes token types. `writing`: how
     texts that are to be written become tokens, where the head writes; `reading`: how tokens of raw texts are predicted.
@@ -63,8 +66,10 @@ def encode(
     words: list[tuple[int, Sequence]] = []
     texts: list[tuple[int, Sequence]] = []
     spans: list[tuple[int, Sequence]] = []
+    corpus = _corpus(examples)
+    texts += [(CORPUS, sequence) for sequence in corpus]
     for row, example in enumerate(examples):
-        for sequence in example.sequences:
+        for sequence in example.sequences[: 1 if corpus else None]:
             (spans if sequence.marks else texts if isinstance(sequence.first, str) else words).append((row, sequence))
     encoded = _encode_texts(texts, tokenizer, labels, max_length, segments)
     encoded += _encode_words(words, tokenizer, labels, max_length, segments)
@@ -76,6 +81,13 @@ def written(examples: Several[Example], tokenizer: Any, writing: Writing, max_le
     """What `encode` makes of rows whose targets are texts, with what did not fit."""
     chats = any(sequence.conversation is not None for example in examples for sequence in example.sequences)
     return (encode_chat if chats else encode_written)(examples, tokenizer, writing, max_length)
+
+
+def _corpus(examples: Several[Example]) -> tuple[Sequence, ...]:
+    """The one that all of them are answered from."""
+    corpora = {id(example.corpus): example.corpus for example in examples if example.corpus}
+    assert len(corpora) < 2 and all(bool(example.corpus) == bool(corpora) for example in examples), "one corpus for all"
+    return next(iter(corpora.values()), ())
 
 
 def _is_asked(sequence: Sequence) -> bool:
@@ -108,13 +120,21 @@ def _encode_texts(
             segments=np.array(output["token_type_ids"][index], dtype=np.int8) if segments else None,
             tokens=nothing,
             items=nothing,
-            labels=_sequence_labels(sequence, labels),
+            labels=_sequence_labels(sequence, labels, row),
+            text=_quoted(sequence),
         )
         for index, ((row, sequence), ids) in enumerate(zip(texts, output["input_ids"], strict=True))
     ]
 
 
-def _sequence_labels(sequence: Sequence, labels: Labels) -> NDArray[np.int64] | NDArray[np.float32] | None:
+def _quoted(sequence: Sequence) -> str | None:
+    text = sequence.first if sequence.second is None else sequence.second
+    return text if isinstance(text, str) else None
+
+
+def _sequence_labels(sequence: Sequence, labels: Labels, row: int) -> NDArray[np.int64] | NDArray[np.float32] | None:
+    if isinstance(sequence.target, (OfOption, OfCandidate, OfDocument)):
+        return np.array([[sequence.target.grade, row]], dtype=np.float32)  # whole numbers stay exact to 16,777,216
     if isinstance(sequence.target, OfNumber) or (
         isinstance(sequence.target, OfRow) and not isinstance(sequence.target.value, str)
     ):
@@ -149,7 +169,7 @@ def _encode_marked(
             segments=np.zeros(len(ids), dtype=np.int8) if segments else None,
             tokens=at,
             items=np.arange(len(at), dtype=np.int32),
-            labels=_sequence_labels(sequence, labels),
+            labels=_sequence_labels(sequence, labels, row),
         )
         for (row, sequence), (ids, at) in zip(spans, found, strict=True)
     ]

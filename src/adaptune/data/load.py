@@ -11,6 +11,7 @@ from adaptune.core.log import notice
 from adaptune.core.task import Task
 from adaptune.core.types import Example
 from adaptune.data.config import DataConfig
+from adaptune.data.corpus import read_corpus
 from adaptune.data.read import examples_of, read
 from adaptune.data.split import cut, same_text
 from adaptune.data.table import Rejected
@@ -69,7 +70,23 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
     train = draw(train, task, config.train_rows, seed + 2)
     valid = draw(valid, task, config.valid_rows, seed + 3)
     test = draw(test or [], task, config.test_rows, seed + 4)
+    if (corpus := _corpus(config, task, fingerprints)) is not None or task.pools:
+        valid, test = task.pooled(valid, corpus), task.pooled(test, corpus)
     return Splits(tuple(train), tuple(valid), tuple(test), tuple(rejected), fingerprints, columns)
+
+
+def _corpus(config: DataConfig, task: Task, fingerprints: dict[str, str]) -> tuple[str, ...] | None:
+    """The texts of the corpus file, if there is one; its fingerprint joins the others."""
+    if config.corpus is None and config.corpus_column is None:
+        return None
+    if config.corpus is None or not task.pools:
+        key = "corpus_column" if config.corpus is None else "corpus"
+        raise DataError(
+            f"data.{key} is {getattr(config, key)!r}, and nothing would read it: it is for rows that are ranked "
+            "against a corpus, with data.corpus and task: {name: rank, against: all}; set these, or leave it out"
+        )
+    texts, fingerprints["corpus"] = read_corpus(config.corpus, config)
+    return texts
 
 
 def draw(examples: list[Example], task: Task, rows: int | None, seed: int) -> list[Example]:

@@ -116,7 +116,7 @@ def files_of(pattern: str) -> list[str]:
 def examples_of(rows: Sequence[Row], task: Task, config: DataConfig) -> Examples:
     """Every row as the task understands it. Raises DataError for rows it refuses, unless data.on_bad_row is skip."""
     found = Examples([])
-    for row in rows:
+    for row in task.gathered(rows):
         try:
             found.examples.append(task.example(row))
         except DataError as error:

@@ -88,6 +88,8 @@ def _tokens(ids: Array, tokenizer: Any, learned: dict[int, Learned | None], read
 
 def _learned(label: Any, tokenizer: Any, labels: Labels) -> Learned | None:
     """One label as encoded: an index of a label or a token, a number, or 0 and 1 of every label."""
+    if isinstance(label, np.ndarray) and not len(labels):
+        return float(label[0])  # how right one of several sequences is; the other is its row
     if isinstance(label, np.ndarray):
         return tuple(name for name, has in zip(labels.names, label.tolist(), strict=True) if has)
     if isinstance(label, np.floating):

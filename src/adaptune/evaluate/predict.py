@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, groupby, islice
 
-from adaptune.core.batch import Encoded
+import numpy as np
+import torch
+
+from adaptune.core.batch import CORPUS, Encoded, Index
 from adaptune.core.types import Answer
-from adaptune.data.batches import Budget, by_rows, collate
+from adaptune.data.batches import Budget, by_rows, collate, cut
 from adaptune.models.assembly import Assembly
 
 MOST_SEQUENCES = 1024
@@ -21,7 +24,9 @@ WRITTEN_AHEAD = 256
 
 def predict(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int, rows: int) -> list[Answer]:
     """One answer a row; `rows` is how many there are, and each has at least one sequence."""
-    answers = _answers(assembly, encoded, batch_tokens)
+    asked = [sequence for sequence in encoded if sequence.row != CORPUS]
+    corpus = [sequence for sequence in encoded if sequence.row == CORPUS]
+    answers = _answers(assembly, asked, batch_tokens, _indexed(assembly, corpus, batch_tokens))
     missing = [row for row in range(rows) if row not in answers]
     if missing or len(answers) > rows:
         raise ValueError(f"expected sequences of rows 0 to {rows - 1}; got {len(answers)} rows, without {missing[:5]}")
@@ -31,10 +36,19 @@ def predict(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int
 def stream(
     assembly: Assembly, encoded: Iterable[Encoded], *, batch_tokens: int, ahead: int = AHEAD
 ) -> Iterator[tuple[int, Answer]]:
-    """(row, answer) in the order in which rows come, any number of them; sequences of one row come together."""
-    rows = (list(sequences) for _, sequences in groupby(encoded, key=lambda sequence: sequence.row))
+    """(row, answer) in the order in which rows come, any number of them; sequences of one row come together.
+
+    A corpus comes before them.
+    """
+    of_row = groupby(encoded, key=lambda sequence: sequence.row)
+    rows: Iterator[list[Encoded]] = (list(sequences) for _, sequences in of_row)
+    first = next(rows, [])
+    corpus = first if first and first[0].row == CORPUS else []
+    index = _indexed(assembly, corpus, batch_tokens)
+    if first and not corpus:
+        rows = chain([first], rows)
     while part := list(islice(rows, ahead)):
-        answers = _answers(assembly, list(chain.from_iterable(part)), batch_tokens)
+        answers = _answers(assembly, list(chain.from_iterable(part)), batch_tokens, index)
         for sequences in part:
             yield sequences[0].row, answers[sequences[0].row]
 
@@ -45,7 +59,9 @@ def _budget(assembly: Assembly, batch_tokens: int) -> Budget:
     return Budget(tokens=batch_tokens, rows=max(1, min(MOST_SEQUENCES, batch_tokens // most)))
 
 
-def _answers(assembly: Assembly, encoded: Sequence[Encoded], batch_tokens: int) -> dict[int, Answer]:
+def _answers(
+    assembly: Assembly, encoded: Sequence[Encoded], batch_tokens: int, index: Index | None
+) -> dict[int, Answer]:
     """Answers by row; the assembly is in evaluation mode meanwhile."""
     device = next(assembly.parameters()).device
     pad = assembly.backbone.tokenizer.pad_token_id
@@ -54,7 +70,29 @@ def _answers(assembly: Assembly, encoded: Sequence[Encoded], batch_tokens: int) 
     answers: dict[int, Answer] = {}
     try:
         for indices in by_rows(encoded, _budget(assembly, batch_tokens)):
-            answers |= assembly.answers(collate([encoded[index] for index in indices], pad).to(device))
+            batch = collate([encoded[place] for place in indices], pad).to(device)
+            answers |= assembly.answers(batch, index)
     finally:
         assembly.train(training)
     return answers
+
+
+def _indexed(assembly: Assembly, corpus: Sequence[Encoded], batch_tokens: int) -> Index | None:
+    """The vector of every text of a corpus, computed once; the assembly is in evaluation mode meanwhile."""
+    if not corpus:
+        return None
+    device = next(assembly.parameters()).device
+    pad = assembly.backbone.tokenizer.pad_token_id
+    lengths = np.array([sequence.length for sequence in corpus], dtype=np.int64)
+    order = lengths.argsort(kind="stable")
+    training = assembly.training
+    assembly.eval()
+    try:
+        parts = [
+            assembly.vectors(collate([corpus[place] for place in places], pad).to(device))
+            for places in cut(order, lengths, Budget(tokens=batch_tokens, rows=MOST_SEQUENCES))
+        ]
+    finally:
+        assembly.train(training)
+    texts = tuple(corpus[place].text or "" for place in order.tolist())
+    return Index(texts, torch.cat(parts))

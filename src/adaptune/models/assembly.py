@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adaptune.core.backbone import Backbone
-from adaptune.core.batch import Batch
+from adaptune.core.batch import Batch, Index
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
@@ -93,11 +93,18 @@ class Assembly(nn.Module):
         return states
 
     @torch.inference_mode()
-    def answers(self, batch: Batch) -> dict[int, Answer]:
-        """One Answer for every row of the batch, by row index."""
+    def answers(self, batch: Batch, index: Index | None = None) -> dict[int, Answer]:
+        """One Answer for every row of the batch, by row index; found in the index where there is one."""
+        if index is not None:
+            return self.head.search(self.layer, self.hidden(batch), batch, index)
         if self.head.writes:
             return write(self, batch)
         return self.head.decode(self.layer, self.hidden(batch), batch, self.labels)
+
+    @torch.inference_mode()
+    def vectors(self, batch: Batch) -> Tensor:
+        """(B, V) what each sequence is found by. Raises Unsupported."""
+        return self.head.vectors(self.layer, self.hidden(batch), batch)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that was learned: `method.` and `head.` tensors by name."""

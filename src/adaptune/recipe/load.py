@@ -235,7 +235,7 @@ def _check_columns(source: Source, task: Task) -> None:
 
 
 def _check_files(source: Source) -> None:
-    for part, key in (("data", "train"), ("data", "valid"), ("data", "test"), ("method", "start")):
+    for part, key in (("data", "train"), ("data", "valid"), ("data", "test"), ("data", "corpus"), ("method", "start")):
         given = _text(source, part, key)
         if given is None or given.startswith("hub:") or "${" in given or files_of(given):
             continue  # an environment variable that is not set has been reported

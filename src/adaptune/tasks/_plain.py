@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -98,6 +98,23 @@ def tfidf_similarity(
         model = sklearn_linear_model.LinearRegression()
     model.fit(cosines([train[row] for row in chosen]), known)
     return list(model.predict(cosines(test)).tolist())
+
+
+def tfidf_cosines(
+    train: Sequence[str], queries: Iterable[str], offered: Sequence[Sequence[str]]
+) -> Iterator[list[float]]:
+    """Of each query the cosines with the texts offered to it, by TF-IDF vectors; words_like_this are read apart."""
+    vectors, _ = _tfidf([_apart(train[row]) for row in _spread(len(train))])
+    last: Sequence[str] = ()
+    matrix: Any = None
+    for query, texts in zip(queries, offered, strict=True):
+        if texts is not last or matrix is None:
+            last, matrix = texts, vectors.transform(map(_apart, texts))
+        yield (matrix @ vectors.transform([_apart(query)]).T).toarray()[:, 0].tolist()
+
+
+def _apart(text: str) -> str:
+    return text.replace("_", " ")
 
 
 def _tfidf(texts: Sequence[str]) -> tuple[Any, Any]:

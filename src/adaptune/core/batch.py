@@ -73,10 +73,12 @@ class Batch:
     """(B) where spans are answers: what they are parts of."""
     offsets: torch.Tensor | None = None
     """(N, 2) where each item stands in its text, in characters."""
+    task: str | None = None
+    """Where several tasks are trained together: which of them the rows belong to."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "texts"}
+        tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("texts", "task")}
         return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
 
     @property

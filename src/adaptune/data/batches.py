@@ -158,7 +158,7 @@ def collate(sequences: Sequence[Encoded], pad: int) -> Batch:
         **_labels(sequences),
     }
     texts = tuple(sequence.text for sequence in sequences if sequence.text is not None)
-    return Batch(texts=texts or None, **{name: torch.from_numpy(array) for name, array in tensors.items()})
+    return Batch(texts=texts or None, task=None, **{name: torch.from_numpy(array) for name, array in tensors.items()})
 
 
 def _padded(rows: Sequence[NDArray[np.int32]], pad: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

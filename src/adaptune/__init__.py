@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from adaptune.bundle.load import load_bundle as load
+    from adaptune.bundle.several import load
     from adaptune.run import train
 
 __version__ = "0.1.0"
 __all__ = ["load", "train"]
 
-_PUBLIC = {"load": ("adaptune.bundle.load", "load_bundle"), "train": ("adaptune.run", "train")}
+_PUBLIC = {"load": ("adaptune.bundle.several", "load"), "train": ("adaptune.run", "train")}
 
 
 def __getattr__(name: str) -> Any:

@@ -23,7 +23,7 @@ from adaptune.models.assembly import Assembly
 from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, prepare
 from adaptune.recipe import Recipe
-from adaptune.recipe.load import DEFAULT_METHOD
+from adaptune.recipe.values import DEFAULT_METHOD
 from adaptune.run import Kitchen, encoded_parts
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptune.core.errors import DataError, Unsupported
+from adaptune.core.errors import AdaptuneError, DataError, Unsupported
 from adaptune.core.log import warn
 from adaptune.data.doctor import Findings, diagnose
 from adaptune.data.load import Splits, load_splits
@@ -17,7 +18,7 @@ from adaptune.engine.packing import packs
 from adaptune.models.families import layers_of, roles_of
 from adaptune.models.layout import check_library
 from adaptune.models.load import load_config
-from adaptune.recipe import Recipe
+from adaptune.recipe import MultiTask, Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,25 @@ def prepare(recipe: Recipe) -> Prepared:
     return Prepared(splits, findings, splits.columns, _fingerprint(recipe, splits))
 
 
+def prepare_tasks(recipe: MultiTask) -> dict[str, Prepared]:
+    """The same for every task of a recipe of several; what is raised names the task."""
+    found = {}
+    for name in recipe.tasks:
+        with naming(name):
+            found[name] = prepare(recipe.alone(name))
+    return found
+
+
+@contextmanager
+def naming(task: str) -> Iterator[None]:
+    """Whatever fails in the block names the task, one of several."""
+    try:
+        yield
+    except AdaptuneError as error:
+        error.args = (f"task {task!r}: {error}",)
+        raise
+
+
 def _refuse_learning_nothing(recipe: Recipe) -> None:
     method, head = recipe.method, recipe.head
     if not method.changes_trunk and not head.owns_weights:
@@ -70,3 +90,9 @@ def _fingerprint(recipe: Recipe, splits: Splits) -> str:
     """The same for the same recipe and data, wherever the run folder lies."""
     same = recipe.model_copy(update={"out": Path()}).as_yaml()
     return hashlib.sha256((same + json.dumps(dict(splits.fingerprints), sort_keys=True)).encode()).hexdigest()
+
+
+def fingerprint_of_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> str:
+    """The same of a recipe of several tasks."""
+    same = recipe.model_copy(update={"out": Path()}).as_yaml()
+    return hashlib.sha256("".join([same, *(one.fingerprint for one in prepared.values())]).encode()).hexdigest()

@@ -13,11 +13,27 @@ if TYPE_CHECKING:
     from adaptune.core.types import Scores
 
 
+_PARTS = (("validation", "valid"), ("test", "test"))
+
+
 def print_report(report: Mapping[str, Any]) -> None:
-    """What a run came to, beside its baselines."""
+    """What a run came to, beside its baselines; of several tasks one after another."""
+    if "tasks" not in report:
+        _print_task(report)
+        return
+    for name, task in report["tasks"].items():
+        typer.echo(f"task {name}:")
+        _print_task(task)
+        typer.echo()
+    means = [(part, f"{report[key]['mean']:.4f}") for part, key in _PARTS if "mean" in report.get(key, {})]
+    if means:
+        print_table([("mean over tasks", ""), *means])
+
+
+def _print_task(report: Mapping[str, Any]) -> None:
     metric, ends = report["metric"], report["interval"]
     rows = [(f"baseline: {name}", f"{scores[metric]:.4f}") for name, scores in report["baseline"].items()]
-    parts = [(name, report[key]) for name, key in (("validation", "valid"), ("test", "test")) if metric in report[key]]
+    parts = [(name, report[key]) for name, key in _PARTS if metric in report[key]]
     rows += [(name, f"{scores[metric]:.4f}") for name, scores in parts]
     print_table([("", metric), *rows])
     if ends is not None:
@@ -46,22 +62,39 @@ def print_splits(scores: Mapping[str, Scores]) -> None:
 
 def print_manifest(manifest: Manifest) -> None:
     """What a bundle is of."""
-    part, base = manifest.part, manifest.base
-    some = ", ".join(part.labels[:12]) + (", ..." if len(part.labels) > 12 else "")
-    rows = [
-        ("task", json.dumps(part.task)),
-        *([("labels", f"{len(part.labels)}: {some}")] if part.labels else []),
-        ("columns", ", ".join(f"{name}: {there}" for name, there in manifest.columns.items())),
-        ("method", json.dumps(manifest.method)),
-        ("head", json.dumps(part.head)),
+    several, base = manifest.names, manifest.base
+    rows = [] if several else _task_rows(manifest)
+    rows.append(("method", json.dumps(manifest.method)))
+    rows += [] if several else [("head", json.dumps(manifest.part.head))]
+    rows += [
         ("base", f"{base.name} ({base.family}, weights {base.fingerprint[:16]})"),
         ("longest input", f"{manifest.preprocessing.max_length} tokens"),
         ("started from", ", ".join(ancestor.name for ancestor in manifest.lineage) or "the base model"),
         ("made", f"{manifest.created} by adaptune {manifest.adaptune}"),
     ]
-    for split, measured in manifest.scores.items():
-        rows.append((f"{split} scores", ", ".join(f"{name} {value:.4f}" for name, value in measured.values.items())))
+    rows += _score_rows(manifest)
     print_table(rows)
+    for name in several:
+        alone = manifest.alone(name)
+        typer.echo(f"\ntask {name}:")
+        print_table([*_task_rows(alone), ("head", json.dumps(alone.part.head)), *_score_rows(alone)])
+
+
+def _task_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    part = manifest.part
+    some = ", ".join(part.labels[:12]) + (", ..." if len(part.labels) > 12 else "")
+    return [
+        ("task", json.dumps(part.task)),
+        *([("labels", f"{len(part.labels)}: {some}")] if part.labels else []),
+        ("columns", ", ".join(f"{name}: {there}" for name, there in manifest.columns.items())),
+    ]
+
+
+def _score_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    return [
+        (f"{split} scores", ", ".join(f"{name} {value:.4f}" for name, value in measured.values.items()))
+        for split, measured in manifest.scores.items()
+    ]
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:

@@ -24,7 +24,7 @@ PIPELINES = {
     "choose": "multiple-choice",
 }
 """The hub's name of a task."""
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 _CARD = """\
 ---
@@ -59,7 +59,7 @@ _LABELS = """
 {}
 """
 
-_PEFT = """
+PEFT = """
 The trunk alone, without the head, also loads with peft:
 `PeftModel.from_pretrained(AutoModel.from_pretrained(base), "path/to/this/folder")`.
 """
@@ -76,31 +76,34 @@ def card(manifest: Manifest, config: BundleConfig, *, metric: str, peft: bool) -
         task=PIPELINES.get(task, task).replace("-", " ").capitalize(),
         labels=f" with {len(part.labels)} labels" if part.labels else "",
         method=manifest.method["name"],
-        base=f"`{short_name(manifest.base.name)}`" + _held(manifest.base.weights),
+        base=base_of(manifest),
         fingerprint=manifest.base.fingerprint,
-        peft=_PEFT if peft else "",
-        scores=_score_table(manifest, metric),
+        peft=PEFT if peft else "",
+        scores=score_table(manifest, metric),
         label_names=_LABELS.format(", ".join(f"`{label}`" for label in part.labels)) if part.labels else "",
         version=manifest.adaptune,
         created=manifest.created,
     )
 
 
-def _held(weights: str) -> str:
-    return "" if weights == "float" else f", whose matrices are quantised to {weights} when it is loaded"
+def base_of(manifest: Manifest) -> str:
+    """The base's name, and how its matrices are held where not as usual."""
+    held = manifest.base.weights
+    how = "" if held == "float" else f", whose matrices are quantised to {held} when it is loaded"
+    return f"`{short_name(manifest.base.name)}`{how}"
 
 
 def short_name(base: str) -> str:
     """A hub id as it is, of a folder its last part: a card tells no paths of the machine that wrote it."""
-    return base if _HUB_ID.fullmatch(base) else re.split(r"[/\\]", base.rstrip("/\\"))[-1]
+    return base if HUB_ID.fullmatch(base) else re.split(r"[/\\]", base.rstrip("/\\"))[-1]
 
 
 def _metadata(manifest: Manifest, config: BundleConfig, *, name: str, peft: bool) -> ModelCardData:
     task, method = str(manifest.part.task["name"]), str(manifest.method["name"])
     base = manifest.base.name
-    results = _results(manifest, PIPELINES.get(task, task), config.dataset or "unspecified")
+    results = results_of(manifest, PIPELINES.get(task, task), config.dataset or "unspecified")
     return ModelCardData(
-        base_model=base if _HUB_ID.fullmatch(base) else None,
+        base_model=base if HUB_ID.fullmatch(base) else None,
         language=list(config.language) or None,
         library_name="peft" if peft else "adaptune",
         license=config.license,
@@ -112,7 +115,7 @@ def _metadata(manifest: Manifest, config: BundleConfig, *, name: str, peft: bool
     )
 
 
-def _results(manifest: Manifest, task_type: str, dataset: str) -> list[EvalResult]:
+def results_of(manifest: Manifest, task_type: str, dataset: str) -> list[EvalResult]:
     """What the hub shows as results: every metric of the test split."""
     test = manifest.scores.get("test")
     return [
@@ -128,7 +131,8 @@ def _results(manifest: Manifest, task_type: str, dataset: str) -> list[EvalResul
     ]
 
 
-def _score_table(manifest: Manifest, metric: str) -> str:
+def score_table(manifest: Manifest, metric: str) -> str:
+    """A row a split, the metric that the task is judged by first."""
     if not manifest.scores:
         return "None were measured."
     metrics = list(dict.fromkeys(name for split in manifest.scores.values() for name in split.values))

@@ -19,6 +19,7 @@ from adaptune.core.errors import BundleError, nearest
 from adaptune.core.types import Answer, Example, OfMarked, Scores
 from adaptune.evaluate.likelihood import with_likelihood
 from adaptune.models.assembly import Assembly
+from adaptune.models.joint import Learner
 from adaptune.models.load import load_backbone
 
 
@@ -35,20 +36,31 @@ class Bundle:
         base, method = self.manifest.base.name, self.manifest.method["name"]
         return f"Bundle({self.name!r}: {self.task.name} with {len(self.manifest.labels)} labels, {method} on {base!r})"
 
+    def of(self, task: str | None) -> Bundle:
+        """This: its one task has no name. Raises BundleError where one is named."""
+        self.manifest.alone(task)
+        return self
+
     @property
     def exact(self) -> bool:
         """Whether the recorded answers and those given here are both computed in fp32."""
         return self.manifest.base.dtype == dtype_of(self.assembly.backbone) == "float32"
 
     def predict(
-        self, inputs: Iterable[Input], *, corpus: Iterable[str] | None = None, batch_tokens: int = BATCH_TOKENS
+        self,
+        inputs: Iterable[Input],
+        *,
+        task: str | None = None,
+        corpus: Iterable[str] | None = None,
+        batch_tokens: int = BATCH_TOKENS,
     ) -> list[dict[str, Any]]:
-        """One readable answer an input, with its probability.
+        """One readable answer an input, with its probability. `task` names one of several; here there is one.
 
         An input is a text, the words of a text, or a row: a mapping with the task's columns or those of the training
         files. `corpus`: texts that every query is ranked against. Raises DataError for an input that the task cannot
         read, Unsupported for a task that reads no corpus.
         """
+        self.of(task)
         if isinstance(inputs, str | Mapping):
             inputs = [inputs]
         if corpus is not None:
@@ -127,13 +139,23 @@ def load_bundle(
     check_base(manifest.base, backbone.fingerprint, backbone.name, name)
     check_weights(manifest.base, backbone.weights, name)
     assembly = Assembly(backbone, method, head, manifest.labels, seed=0)
-    _check_names(state, assembly, name)
+    put_back(state, assembly, name)
+    return checked(Bundle(name, manifest, assembly.eval()))
+
+
+def put_back(state: dict[str, Tensor], learner: Learner, name: str) -> None:
+    """A bundle's tensors in their places. Raises BundleError where some are missing, unknown or of another shape."""
+    _check_names(state, learner, name)
     try:
-        assembly.load(state)
+        learner.load(state)
     except (KeyError, RuntimeError, ValueError) as error:
         raise BundleError(f"the tensors of bundle {name!r} do not fit its manifest: {error}; {AGAIN}") from error
-    bundle = Bundle(name, manifest, assembly.eval())
-    check_golden(manifest.golden, bundle.answers(golden_examples(bundle.task, manifest.golden)), exact=bundle.exact)
+
+
+def checked(bundle: Bundle) -> Bundle:
+    """The bundle, once it has answered its golden examples as recorded. Raises BundleError."""
+    golden = bundle.manifest.golden
+    check_golden(golden, bundle.answers(golden_examples(bundle.task, golden)), exact=bundle.exact)
     return bundle
 
 
@@ -144,6 +166,7 @@ def load_trunk(folder: str | Path, onto: Assembly) -> Bundle:
     """
     folder = Path(folder)
     name, manifest, backbone = bundle_name(folder), check_files(folder), onto.backbone
+    manifest = manifest.alone(manifest.names[0]) if manifest.names else manifest
     check_base(manifest.base, backbone.fingerprint, backbone.name, name)
     check_weights(manifest.base, backbone.weights, name)
     assembly = Assembly(backbone, manifest.make_method(), onto.head, onto.labels, seed=0)
@@ -156,9 +179,9 @@ def load_trunk(folder: str | Path, onto: Assembly) -> Bundle:
     return Bundle(name, manifest, assembly.eval())
 
 
-def _check_names(state: dict[str, Tensor], assembly: Assembly, name: str) -> None:
+def _check_names(state: dict[str, Tensor], learner: Learner, name: str) -> None:
     """Refuse a state that lacks tensors or has others. Raises BundleError."""
-    wrong = sorted(state.keys() ^ assembly.state().keys())
+    wrong = sorted(state.keys() ^ learner.state().keys())
     if wrong:
         what = "lacks" if wrong[0] not in state else "has an unknown"
         raise BundleError(f"bundle {name!r} {what} tensor {wrong[0]!r} ({len(wrong)} do not fit); {AGAIN}")

@@ -12,7 +12,7 @@ from pydantic import Field, JsonValue, ValidationError
 import adaptune
 from adaptune.core.catalogue import Catalogue, section
 from adaptune.core.config import Config, Part
-from adaptune.core.errors import AdaptuneError, BundleError
+from adaptune.core.errors import AdaptuneError, BundleError, nearest
 from adaptune.core.head import Head
 from adaptune.core.method import Method
 from adaptune.core.task import Task
@@ -54,15 +54,6 @@ class Base(Config):
     """How the matrices of its layers were held."""
 
 
-class Learned(Config):
-    """One task that the bundle learned."""
-
-    task: Section
-    head: Section
-    labels: tuple[str, ...]
-    """In the order of the output layer's rows."""
-
-
 class Preprocessing(Config):
     """How text becomes tokens, beside what the base model's tokenizer says."""
 
@@ -99,6 +90,27 @@ class Measured(Config):
     classes: tuple[str, ...]
 
 
+class OfTask(Config):
+    """What a bundle of several tasks says of each, and a bundle of one says once."""
+
+    name: str
+    """As the recipe named it; the tensors of its head are named `head.NAME.`."""
+    columns: dict[str, str]
+    scores: dict[str, Measured]
+    golden: tuple[Golden, ...]
+
+
+class Learned(Config):
+    """One task that the bundle learned."""
+
+    task: Section
+    head: Section
+    labels: tuple[str, ...]
+    """In the order of the output layer's rows."""
+    own: OfTask | None = Field(default=None, exclude_if=lambda own: own is None)
+    """Where it is one of several; none, and not written, where it is the only one."""
+
+
 class Manifest(Config):
     """Everything about a bundle but its tensors; fields stand in the file in this order."""
 
@@ -122,13 +134,34 @@ class Manifest(Config):
     """SHA-256 of weights.safetensors, whose tensors are named `method.` and `head.`."""
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the tasks, where there are several; empty where there is one."""
+        return tuple(part.own.name for part in self.parts if part.own is not None)
+
+    @property
     def part(self) -> Learned:
         """The one task of the bundle. Raises BundleError where there are several."""
         if len(self.parts) > 1:
-            raise BundleError(
-                f"the bundle holds {len(self.parts)} tasks, adaptune {adaptune.__version__} loads one; upgrade it"
-            )
+            raise self._several()
         return self.parts[0]
+
+    def alone(self, name: str | None) -> Manifest:
+        """What a bundle of one of several tasks alone would say; none: this, of the one task that there is.
+
+        Raises BundleError for a name that is not there, or is needed.
+        """
+        if name is None and len(self.parts) == 1:
+            return self
+        if name is None:
+            raise self._several()
+        found = next((part for part in self.parts if part.own is not None and part.own.name == name), None)
+        if found is None or found.own is None:
+            known = f"it has: {', '.join(self.names)}" if self.names else "it has one, without a name; leave it out"
+            raise BundleError(f"the bundle has no task {name!r}{nearest(name, self.names)} ({known})")
+        own = found.own
+        part = Learned(task=found.task, head=found.head, labels=found.labels)
+        said = {"parts": (part,), "columns": own.columns, "scores": own.scores, "golden": own.golden}
+        return self.model_copy(update=said)
 
     @property
     def labels(self) -> Labels:
@@ -142,6 +175,12 @@ class Manifest(Config):
     def make_head(self) -> Head:
         """Its head. Raises BundleError."""
         return _made(HEADS, self.part.head)
+
+    def _several(self) -> BundleError:
+        return BundleError(
+            f"the bundle holds {len(self.parts)} tasks ({', '.join(self.names)}), and one is asked for; "
+            "name it: --task NAME (from Python: task=NAME)"
+        )
 
     def make_method(self) -> Method:
         """The method. Raises BundleError."""

@@ -1,13 +1,16 @@
-"""An assembly becomes a bundle folder, whole or not at all. Knows no recipe."""
+"""What was trained becomes a bundle folder, whole or not at all. Knows no recipe."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import adaptune
 from adaptune.bundle.card import card
+from adaptune.bundle.card_of_tasks import card_of_tasks
 from adaptune.bundle.config import BundleConfig
 from adaptune.bundle.golden import dtype_of, make_golden
 from adaptune.bundle.manifest import (
@@ -16,7 +19,9 @@ from adaptune.bundle.manifest import (
     WEIGHTS,
     Ancestor,
     Base,
+    Learned,
     Manifest,
+    OfTask,
     Preprocessing,
     Section,
     learned,
@@ -31,6 +36,7 @@ from adaptune.core.files import replacing_folder
 from adaptune.core.task import Task
 from adaptune.core.types import Scores
 from adaptune.models.assembly import Assembly
+from adaptune.models.joint import Joint, Learner
 
 CARD = "README.md"
 
@@ -55,26 +61,79 @@ def save_bundle(
     check_free(folder, MANIFEST)
     config = config or BundleConfig()
     preprocessing = Preprocessing(max_length=max_length)
-    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-    with replacing_folder(folder.absolute()) as new:
+    with _new(folder) as new:
         manifest = Manifest(
-            format=FORMAT,
-            adaptune=adaptune.__version__,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            base=_base(assembly, gguf_file),
-            method=_method(assembly),
+            **_common(assembly, new, preprocessing, gguf_file),
             parts=(learned(task, assembly.head, assembly.labels),),
             columns=dict(columns),
-            preprocessing=preprocessing,
             scores={split: measured(found) for split, found in scores.items()},
             golden=make_golden(assembly, task, preprocessing, texts=config.examples, columns=columns),
             lineage=tuple(lineage),
-            weights=write_tensors(assembly.state(), new / WEIGHTS),
         )
         write_manifest(manifest, new)
         text = card(manifest, config, metric=task.metric, peft=write_peft(assembly, new))
         (new / CARD).write_text(text, encoding="utf-8")
     return manifest
+
+
+class Taught(NamedTuple):
+    """One of several tasks, as a bundle tells of it."""
+
+    task: Task
+    columns: Mapping[str, str]
+    scores: Mapping[str, Scores]
+
+
+def save_tasks(
+    folder: Path,
+    joint: Joint,
+    tasks: Mapping[str, Taught],
+    *,
+    max_length: int,
+    config: BundleConfig | None = None,
+    gguf_file: str | None = None,
+) -> Manifest:
+    """Write the one bundle of several tasks to `folder`, as `save_bundle` does of one."""
+    check_free(folder, MANIFEST)
+    config = config or BundleConfig()
+    preprocessing = Preprocessing(max_length=max_length)
+    with _new(folder) as new:
+        parts = tuple(_taught(name, joint.of[name], one, preprocessing, config) for name, one in tasks.items())
+        manifest = Manifest(
+            **_common(joint, new, preprocessing, gguf_file), parts=parts, columns={}, scores={}, golden=(), lineage=()
+        )
+        write_manifest(manifest, new)
+        metrics = {name: one.task.metric for name, one in tasks.items()}
+        text = card_of_tasks(manifest, config, metrics=metrics, peft=write_peft(joint.parts[0], new))
+        (new / CARD).write_text(text, encoding="utf-8")
+    return manifest
+
+
+def _taught(name: str, part: Assembly, taught: Taught, preprocessing: Preprocessing, config: BundleConfig) -> Learned:
+    golden = make_golden(part, taught.task, preprocessing, texts=config.examples, columns=taught.columns)
+    scores = {split: measured(found) for split, found in taught.scores.items()}
+    own = OfTask(name=name, columns=dict(taught.columns), scores=scores, golden=golden)
+    return learned(taught.task, part.head, part.labels).model_copy(update={"own": own})
+
+
+@contextmanager
+def _new(folder: Path) -> Iterator[Path]:
+    folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+    with replacing_folder(folder.absolute()) as new:
+        yield new
+
+
+def _common(learner: Learner, new: Path, preprocessing: Preprocessing, gguf_file: str | None) -> dict[str, Any]:
+    """What every bundle says, its weights written."""
+    return {
+        "format": FORMAT,
+        "adaptune": adaptune.__version__,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "base": _base(learner, gguf_file),
+        "method": _method(learner),
+        "preprocessing": preprocessing,
+        "weights": write_tensors(learner.state(), new / WEIGHTS),
+    }
 
 
 def check_free(folder: Path, replaces: str | None = None) -> None:
@@ -89,8 +148,8 @@ def check_free(folder: Path, replaces: str | None = None) -> None:
         )
 
 
-def _base(assembly: Assembly, gguf_file: str | None) -> Base:
-    backbone = assembly.backbone
+def _base(learner: Learner, gguf_file: str | None) -> Base:
+    backbone = learner.backbone
     return Base(
         name=backbone.name,
         revision=backbone.revision,
@@ -99,11 +158,11 @@ def _base(assembly: Assembly, gguf_file: str | None) -> Base:
         hidden_size=backbone.hidden_size,
         dtype=dtype_of(backbone),
         gguf_file=gguf_file,
-        words=assembly.head.reads_words,
+        words=any(part.head.reads_words for part in learner.parts),
         weights=backbone.weights,
     )
 
 
-def _method(assembly: Assembly) -> Section:
+def _method(learner: Learner) -> Section:
     """Without the bundle that it was started from: that is the lineage, not a setting."""
-    return {name: value for name, value in section(assembly.method).items() if name != "start"}
+    return {name: value for name, value in section(learner.method).items() if name != "start"}

@@ -24,7 +24,7 @@ from adaptune.models.assembly import Assembly
 def continued_labels(folder: str | Path, task: Task, labels: Labels) -> Labels:
     """The labels of a run that starts from a bundle: the bundle's in their order, then those that are new.
 
-    A bundle of another task lends its trunk alone, and the labels stay as they are.
+    A bundle of another task, or of several, lends its trunk alone, and the labels stay as they are.
     """
     manifest = read_manifest(Path(folder))
     if not _same_task(manifest, task):
@@ -43,19 +43,20 @@ def continue_from(assembly: Assembly, task: Task, folder: str | Path) -> tuple[A
     folder = Path(folder)
     manifest = read_manifest(folder)
     _check_method(manifest, assembly.method, bundle_name(folder))
-    if manifest.base.words and assembly.backbone.vocabulary is None:
-        bundle = load_trunk(folder, assembly)  # its head needs an output layer that this run's does without
+    if manifest.names or (manifest.base.words and assembly.backbone.vocabulary is None):
+        bundle = load_trunk(folder, assembly)  # several heads, or one that needs words
     else:
         bundle = load_bundle(folder, backbone=assembly.backbone)
     _continue_method(bundle, assembly)
-    if _same_task(bundle.manifest, task) and bundle.assembly.head.name == assembly.head.name:
+    if _same_task(manifest, task) and bundle.assembly.head.name == assembly.head.name:
         old = bundle.assembly.layer.state_dict()
         assembly.head.grown(assembly.layer, old, bundle.manifest.labels, assembly.labels)
     return (*bundle.manifest.lineage, Ancestor(name=bundle.name, weights=bundle.manifest.weights))
 
 
 def _same_task(manifest: Manifest, task: Task) -> bool:
-    return manifest.part.task["name"] == task.name
+    """A bundle of several tasks lends its trunk alone: none of its heads is the one that is meant."""
+    return not manifest.names and manifest.part.task["name"] == task.name
 
 
 def _check_method(manifest: Manifest, method: Method, name: str) -> None:

@@ -19,6 +19,7 @@ from adaptune.cli.options import (
     Corpus,
     RemoteCode,
     Settings,
+    TaskName,
     corpus_of_file,
     examples_of_file,
     loaded_bundle,
@@ -88,25 +89,33 @@ def train(
     adaptune train recipe.yaml --resume
     """
     from adaptune.core.log import silence
-    from adaptune.prepare import prepare
-    from adaptune.recipe import load_recipe
+    from adaptune.prepare import prepare, prepare_tasks
+    from adaptune.recipe import Recipe, read_recipe
 
     if quiet:
         silence()
-    resolved = load_recipe(recipe, overrides or ())
-    prepared = prepare(resolved)
-    # Only now, so that no mistake in recipe or data waits for PyTorch.
-    from adaptune.run import cook
+    resolved = read_recipe(recipe, overrides or ())
+    # PyTorch is imported only after these, so that no mistake in recipe or data waits for it.
+    if isinstance(resolved, Recipe):
+        prepared = prepare(resolved)
+        from adaptune.run import cook
 
-    run = cook(resolved, prepared=prepared, resume=resume, overwrite=overwrite)
+        run = cook(resolved, prepared=prepared, resume=resume, overwrite=overwrite)
+    else:
+        each = prepare_tasks(resolved)
+        from adaptune.run import cook_tasks
+
+        run = cook_tasks(resolved, prepared=each, resume=resume, overwrite=overwrite)
     print_report(run.report)
-    typer.echo(f"bundle: {run.bundle}")
+    for folder in run.bundles.values():
+        typer.echo(f"bundle: {folder}")
 
 
 @app.command()
 def evaluate(
     bundle: BundleFolder,
     data: Annotated[str, typer.Argument(metavar="DATA", help="A file of labelled rows.")],
+    task: TaskName = None,
     out: Annotated[Path | None, typer.Option(help="Write every score as JSON, too.")] = None,
     corpus: Corpus = None,
     settings: Settings = None,
@@ -121,9 +130,9 @@ def evaluate(
     """
     from adaptune.core.files import write_json
 
-    examples = examples_of_file(bundle, data, settings, labelled=True)
+    examples = examples_of_file(bundle, data, settings, labelled=True, task=task)
     searched = corpus_of_file(corpus, settings)
-    scores = loaded_bundle(bundle, model, trust_remote_code).evaluate(examples, corpus=searched)
+    scores = loaded_bundle(bundle, model, trust_remote_code).of(task).evaluate(examples, corpus=searched)
     print_scores(scores)
     if out is not None:
         write_json(out, asdict(scores))
@@ -134,6 +143,7 @@ def predict(
     bundle: BundleFolder,
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Each an input.")] = None,
     file: Annotated[str | None, typer.Option(help="A file of rows, in any format that training reads.")] = None,
+    task: TaskName = None,
     out: Annotated[Path | None, typer.Option(help="Write the answers here instead of printing them.")] = None,
     corpus: Corpus = None,
     settings: Settings = None,
@@ -146,16 +156,18 @@ def predict(
     adaptune predict runs/banking77/bundle "My card has not arrived."
     adaptune predict runs/banking77/bundle --file in.jsonl --out out.jsonl
     adaptune predict runs/search/bundle "lost card" --corpus passages.txt
+    adaptune predict runs/assistant/bundle --task intent "My card has not arrived."
     """
     if bool(texts) == bool(file):
         raise typer.BadParameter("give texts, or a file of rows with --file, one of the two")
-    examples = examples_of_file(bundle, file, settings, labelled=False) if file else []
+    examples = examples_of_file(bundle, file, settings, labelled=False, task=task) if file else []
     searched = corpus_of_file(corpus, settings)
     loaded = loaded_bundle(bundle, model, trust_remote_code)
     if texts:
-        _write_lines(loaded.predict(texts, corpus=searched), out)
+        _write_lines(loaded.predict(texts, task=task, corpus=searched), out)
     else:
-        answers = map(loaded.describe, examples, loaded.answers(examples, corpus=searched))
+        one_task = loaded.of(task)
+        answers = map(one_task.describe, examples, one_task.answers(examples, corpus=searched))
         _write_lines(({"row": one.row.number} | answer for one, answer in zip(examples, answers, strict=True)), out)
 
 
@@ -224,6 +236,7 @@ def show_example(
     overrides: Annotated[list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Values by path.")] = None,
     part: Annotated[Literal["train", "valid", "test"], typer.Option(help="Rows of which part.")] = "train",
     row: Annotated[int, typer.Option(min=1, help="The first one, counted from 1.")] = 1,
+    task: Annotated[str | None, typer.Option(help="Of which task, where the recipe has several.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One line of JSON a token sequence.")] = False,
 ) -> None:
     """Show rows as the model reads them: tokens, labels and what carries loss. Loads no weights.
@@ -235,7 +248,7 @@ def show_example(
     from adaptune.readings import read_rows
     from adaptune.recipe import load_recipe
 
-    found = read_rows(load_recipe(recipe, overrides or ()), part=part, first=row, rows=rows)
+    found = read_rows(load_recipe(recipe, overrides or (), task=task), part=part, first=row, rows=rows)
     if as_json:
         _write_lines((record for one in found for record in one.records()), None)
         return

@@ -7,13 +7,23 @@ from typing import Annotated, Literal
 
 import typer
 
-from adaptune.cli.options import Base, BundleFolder, RemoteCode, Settings, examples_of_file, loaded_bundle, numbers_of
+from adaptune.cli.options import (
+    Base,
+    BundleFolder,
+    RemoteCode,
+    Settings,
+    TaskName,
+    examples_of_file,
+    loaded_bundle,
+    numbers_of,
+)
 from adaptune.show import print_splits
 
 
 def merge(
     bundle: BundleFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    task: TaskName = None,
     model: Base = None,
     trust_remote_code: RemoteCode = False,
 ) -> None:
@@ -24,7 +34,7 @@ def merge(
     """
     from adaptune.bundle.merge import merge as merged
 
-    typer.echo(str(merged(loaded_bundle(bundle, model, trust_remote_code), out)))
+    typer.echo(str(merged(loaded_bundle(bundle, model, trust_remote_code).of(task), out)))
 
 
 def export(
@@ -34,6 +44,7 @@ def export(
         Literal["base", "causal-lm"] | None,
         typer.Option("--for", help="Load it onto AutoModel, or AutoModelForCausalLM (vLLM); else as its head needs."),
     ] = None,
+    task: TaskName = None,
     model: Base = None,
     trust_remote_code: RemoteCode = False,
 ) -> None:
@@ -45,7 +56,7 @@ def export(
     """
     from adaptune.bundle.export import export as exported
 
-    typer.echo(str(exported(loaded_bundle(bundle, model, trust_remote_code), out, onto=onto)))
+    typer.echo(str(exported(loaded_bundle(bundle, model, trust_remote_code).of(task), out, onto=onto)))
 
 
 def combine(

@@ -12,6 +12,7 @@ import adaptune
 
 if TYPE_CHECKING:
     from adaptune.bundle.load import Bundle
+    from adaptune.bundle.several import MultiTaskBundle
     from adaptune.core.types import Example
 
 BundleFolder = Annotated[Path, typer.Argument(metavar="BUNDLE", help="The folder of a bundle.")]
@@ -27,7 +28,10 @@ Corpus = Annotated[
 ]
 
 
-def loaded_bundle(bundle: Path, model: str | None, trust_remote_code: bool) -> Bundle:
+TaskName = Annotated[str | None, typer.Option("--task", help="Which task of a bundle of several.")]
+
+
+def loaded_bundle(bundle: Path, model: str | None, trust_remote_code: bool) -> Bundle | MultiTaskBundle:
     """The bundle on its base; damage and another base are told before PyTorch is imported."""
     from adaptune.bundle.check import check_bundle
 
@@ -35,17 +39,19 @@ def loaded_bundle(bundle: Path, model: str | None, trust_remote_code: bool) -> B
     return adaptune.load(bundle, model=model, trust_remote_code=trust_remote_code)
 
 
-def examples_of_file(bundle: Path, file: str, settings: Sequence[str] | None, *, labelled: bool) -> list[Example]:
-    """The rows of a file as the bundle's task understands them; does not wait for PyTorch."""
+def examples_of_file(
+    bundle: Path, file: str, settings: Sequence[str] | None, *, labelled: bool, task: str | None = None
+) -> list[Example]:
+    """The rows of a file as the bundle's task understands them, or one of several; does not wait for PyTorch."""
     from adaptune.bundle.manifest import read_manifest
     from adaptune.data.read import examples_of, read
     from adaptune.recipe import load_data_settings
 
-    manifest = read_manifest(bundle)
-    task = manifest.make_task()
+    manifest = read_manifest(bundle).alone(task)
+    kind = manifest.make_task()
     config = load_data_settings(file, settings or (), columns=manifest.columns)
-    rows = read(file, config, task.columns, labelled=labelled).rows
-    return examples_of(rows, task, config).examples
+    rows = read(file, config, kind.columns, labelled=labelled).rows
+    return examples_of(rows, kind, config).examples
 
 
 def corpus_of_file(file: str | None, settings: Sequence[str] | None) -> tuple[str, ...] | None:

@@ -88,10 +88,12 @@ class Batch:
     """Of a packed batch: how many tokens each sequence has; None: a row of tensors is one sequence."""
     end: int | None = None
     """The token that ends what is written after the sequences; None: the tokenizer's own."""
+    task: str | None = None
+    """Where several tasks are trained together: which of them the rows belong to."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        plain = ("texts", "lengths", "end")
+        plain = ("texts", "lengths", "end", "task")
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in plain}
         return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
 

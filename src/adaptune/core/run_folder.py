@@ -104,10 +104,14 @@ class RunDir:
         if self.main:
             write_json_lines(self.rejected, records)
 
-    def write_predictions(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Replace the predictions; any number of records."""
+    def write_predictions(self, records: Iterable[Mapping[str, Any]], task: str | None = None) -> None:
+        """Replace the predictions; any number of records. Those of one of several tasks have a file of their own."""
         if self.main:
-            write_json_lines(self.predictions, records)
+            write_json_lines(self.predictions_of(task), records)
+
+    def predictions_of(self, task: str | None) -> Path:
+        """One line a test row of a task: predictions.NAME.jsonl."""
+        return self.predictions if task is None else self.path / f"predictions.{task}.jsonl"
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         """Write the report: the run is finished, and its checkpoint no longer needed."""
@@ -159,7 +163,8 @@ class RunDir:
         """Remove what a run writes, its environment last, so that a folder half cleared is still known as a run's."""
         for folder in (self.checkpoint, self.bundle):
             shutil.rmtree(folder, ignore_errors=True)
-        logs = (self.report, self.predictions, self.rejected, self.scores, self.steps)
+        several = self.path.glob("predictions.*.jsonl")
+        logs = (self.report, self.predictions, *several, self.rejected, self.scores, self.steps)
         for file in (*logs, self.recipe, self.environment):
             file.unlink(missing_ok=True)
 

@@ -15,6 +15,7 @@ from adaptune.engine.config import TrainConfig
 from adaptune.engine.loop import Epochs, Loop, Step
 from adaptune.engine.warm_start import warm_start
 from adaptune.models.assembly import Assembly
+from adaptune.models.joint import Learner
 
 Evaluate = Callable[[], Mapping[str, float]]
 """Measures the assembly as it stands on validation rows: every metric by name."""
@@ -38,7 +39,7 @@ class Fit:
 
     def __init__(
         self,
-        assembly: Assembly,
+        assembly: Learner,
         batches: Epochs,
         config: TrainConfig,
         *,
@@ -70,10 +71,21 @@ class Fit:
         """Of training so far, over all its parts."""
         return time.monotonic() - self._started
 
-    def warm_start(self, train: Iterable[Batch], valid: Iterable[Batch]) -> None:
-        """Fit the head on frozen features before the first step, where the recipe and the head allow it."""
+    def warm_start(
+        self,
+        train: Iterable[Batch],
+        valid: Iterable[Batch],
+        *,
+        part: Assembly | None = None,
+        evaluate: Callable[[], float] | None = None,
+    ) -> None:
+        """Fit the head on frozen features before the first step, where the recipe and the head allow it.
+
+        Of several tasks that are trained together each `part` is fitted by itself, by its own metric: `evaluate`.
+        """
         if self.config.warm_start and not self._resumed:
-            warm_start(self.assembly, train, valid, evaluate=lambda: self._evaluate()[self.metric])
+            own = evaluate or (lambda: self._evaluate()[self.metric])
+            warm_start(part or self.assembly.parts[0], train, valid, evaluate=own)
 
     def __iter__(self) -> Iterator[Step | Evaluation]:
         epoch = 0.0
@@ -109,13 +121,13 @@ class Fit:
         )
 
     def _humble(self) -> None:
-        """Take confidence from a warm-started head once its state counts as the first checkpoint."""
-        head = self.assembly.head
-        linear = head.linear(self.assembly.layer) if self.config.warm_start and head.confident else None
-        if linear is not None:
-            with torch.no_grad():
-                linear.weight.mul_(self.config.head_scale)
-                linear.bias.mul_(self.config.head_scale)
+        """Take confidence from warm-started heads once their state counts as the first checkpoint."""
+        for part in self.assembly.parts:
+            linear = part.head.linear(part.layer) if self.config.warm_start and part.head.confident else None
+            if linear is not None:
+                with torch.no_grad():
+                    linear.weight.mul_(self.config.head_scale)
+                    linear.bias.mul_(self.config.head_scale)
 
     def _observe(self, step: int, epoch: float, *, last: bool = False) -> Evaluation:
         """Weights that the method has not settled yet count only where training ends without others."""

@@ -10,10 +10,10 @@ from adaptune.core.backbone import Roles
 from adaptune.core.errors import Unsupported
 from adaptune.core.method import Method
 from adaptune.engine.config import TrainConfig
-from adaptune.models.assembly import Assembly
+from adaptune.models.joint import Learner
 
 
-def rates_by_layer(groups: list[dict[str, Any]], assembly: Assembly, decay: float) -> list[dict[str, Any]]:
+def rates_by_layer(groups: list[dict[str, Any]], assembly: Learner, decay: float) -> list[dict[str, Any]]:
     """Parameter groups split so that layer l of L has rate * decay^(L - l); embeddings are layer 0.
 
     Clark et al. (2020), ELECTRA, section 3.1. What stands in no layer has the whole rate. Raises Unsupported where
@@ -25,7 +25,7 @@ def rates_by_layer(groups: list[dict[str, Any]], assembly: Assembly, decay: floa
     return [part for group in groups for part in _split(group, heights, decay)]
 
 
-def first_steps(assembly: Assembly, config: TrainConfig, total: int) -> dict[int, int]:
+def first_steps(assembly: Learner, config: TrainConfig, total: int) -> dict[int, int]:
     """By id of a parameter, the step, counted from 0, in which it begins to learn; others learn from the start.
 
     Gradual unfreezing, Howard and Ruder (2018), section 3.3: the highest layer first, then one more at equal distances,
@@ -49,7 +49,7 @@ def first_steps(assembly: Assembly, config: TrainConfig, total: int) -> dict[int
     return {key: round(places.index(height) * distance) for key, height in heights.items()}
 
 
-def _heights(assembly: Assembly, asked: str, remedy: str) -> dict[int, int]:
+def _heights(assembly: Learner, asked: str, remedy: str) -> dict[int, int]:
     """By id of each parameter that learns in a layer, how many layers stand above it. Raises Unsupported for none."""
     heights = _layers_above(assembly.trunk, assembly.backbone.roles)
     if not heights:

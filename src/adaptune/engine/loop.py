@@ -19,7 +19,7 @@ from adaptune.core.errors import TrainingError, Unsupported
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.layers import first_steps, rates_by_layer
 from adaptune.engine.optimize import make_optimizer, scale
-from adaptune.models.assembly import Assembly
+from adaptune.models.joint import Joint, Learner
 
 
 class Epochs(Protocol):
@@ -31,10 +31,13 @@ class Epochs(Protocol):
 
 
 class NotFinite(TrainingError):
-    """The loss or the gradient is NaN or infinite; `rows` are the indices of the rows in the step's batches."""
+    """The loss or the gradient is NaN or infinite; `rows` are the indices of the rows in the step's batches.
 
-    def __init__(self, what: str, step: int, rows: list[int]) -> None:
-        self.what, self.step, self.rows = what, step, rows
+    `task`: of which task they are, where several are trained together.
+    """
+
+    def __init__(self, what: str, step: int, rows: list[int], task: str | None = None) -> None:
+        self.what, self.step, self.rows, self.task = what, step, rows, task
         super().__init__(f"the {what} is not finite in step {step}, rows {rows}")
 
 
@@ -80,7 +83,7 @@ class Step:
 
 
 def train(
-    assembly: Assembly, batches: Epochs, config: TrainConfig, *, seed: int, position: Position | None = None
+    assembly: Learner, batches: Epochs, config: TrainConfig, *, seed: int, position: Position | None = None
 ) -> Iterator[Step]:
     """Train in place, one Step after another, until the planned steps are done.
 
@@ -116,12 +119,17 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
 class Loop:
     """The state of one training."""
 
-    def __init__(self, assembly: Assembly, batches: Epochs, config: TrainConfig, seed: int) -> None:
+    def __init__(self, assembly: Learner, batches: Epochs, config: TrainConfig, seed: int) -> None:
         self.config, self.batches, self.seed = config, batches, seed
         self.accelerator = make_accelerator(config)
         self.assembly = assembly.to(self.accelerator.device)
         self.assembly.recomputes = config.gradient_checkpointing
         several = self.accelerator.num_processes > 1
+        if several and isinstance(assembly, Joint):
+            raise Unsupported(
+                f"tasks with shared adapters are trained by one process, and there are "
+                f"{self.accelerator.num_processes}; start it without torchrun, or set adapters=separate"
+            )
         self.model: Any = self.accelerator.prepare_model(assembly) if several else assembly
         self.optimizer = make_optimizer(parameter_groups(assembly, config), config)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
@@ -209,7 +217,7 @@ class Loop:
         self._rescale(rows * self.accelerator.num_processes / count)
         value = float(total / count) + self._penalise()
         if not math.isfinite(value):
-            raise NotFinite("loss", self.step + 1, _rows(group))
+            raise NotFinite("loss", self.step + 1, _rows(group), group[0].task)
         return value
 
     def _mine(self, group: list[Batch]) -> tuple[list[Batch], bool]:
@@ -252,7 +260,7 @@ class Loop:
         if math.isfinite(norm):
             return norm
         if scaler is None:
-            raise NotFinite("gradient", self.step + 1, _rows(group))
+            raise NotFinite("gradient", self.step + 1, _rows(group), group[0].task)
         return None
 
     def _with_gradient(self) -> list[Any]:
@@ -267,7 +275,7 @@ class Loop:
             scaler.update()
 
 
-def usual_rate(assembly: Assembly) -> float:
+def usual_rate(assembly: Learner) -> float:
     """The method's own rate, which is for a hidden size of 768 and six layers; wider and deeper models bear less.
 
     Narrower ones bear up to twice it. Chosen on BANKING77 and WNUT17 with 384 and six layers; with twelve layers lora
@@ -278,7 +286,7 @@ def usual_rate(assembly: Assembly) -> float:
     return assembly.method.learning_rate * min(2.0, 768 / width) * min(1.0, 6 / depth)
 
 
-def parameter_groups(assembly: Assembly, config: TrainConfig) -> list[dict[str, Any]]:
+def parameter_groups(assembly: Learner, config: TrainConfig) -> list[dict[str, Any]]:
     """The method's groups and the head's. Raises Unsupported where nothing would learn, or not in fp32."""
     if config.epochs and not assembly.method.steps:
         raise Unsupported(
@@ -292,8 +300,9 @@ def parameter_groups(assembly: Assembly, config: TrainConfig) -> list[dict[str, 
     groups = [*of_trunk, {"params": head, "lr": head_rate}]
     groups = [group for group in groups if group["params"]]
     if not groups:
+        heads = " and ".join(repr(part.head.name) for part in assembly.parts)
         raise Unsupported(
-            f"nothing would learn: the method {assembly.method.name!r} and the head {assembly.head.name!r} have no "
+            f"nothing would learn: the method {assembly.method.name!r} and the head {heads} have no "
             "weights to train; choose another of the two"
         )
     half = {parameter.dtype for group in groups for parameter in group["params"]} - {torch.float32}

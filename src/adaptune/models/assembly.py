@@ -32,9 +32,20 @@ class Assembly(nn.Module):
     """
 
     def __init__(
-        self, backbone: Backbone, method: Method, head: Head, labels: Labels, *, seed: int, dropout: bool = False
+        self,
+        backbone: Backbone,
+        method: Method,
+        head: Head,
+        labels: Labels,
+        *,
+        seed: int,
+        dropout: bool = False,
+        beside: Assembly | None = None,
     ) -> None:
-        """`seed` decides every initial weight; `dropout` keeps the dropout of frozen layers. Raises Unsupported."""
+        """`seed` decides every initial weight; `dropout` keeps the dropout of frozen layers. Raises Unsupported.
+
+        `beside`: an assembly of the same backbone and method whose trunk is this one's, too.
+        """
         super().__init__()
         method.check_weights(backbone.weights)
         self.backbone = backbone
@@ -49,16 +60,21 @@ class Assembly(nn.Module):
                 f"method {method.name!r} adds {method.positions} positions, and the model reads {backbone.max_length} "
                 f"tokens; leave room for at least {FEWEST_TOKENS}"
             )
-        trunk = share(backbone.trunk).requires_grad_(False)
-        self._of_base = set(trunk.modules())
+        trunk = share(backbone.trunk).requires_grad_(False) if beside is None else beside.trunk
+        self._of_base: set[nn.Module] = set(trunk.modules()) if beside is None else beside._of_base
         device = next(trunk.parameters()).device
         with torch.random.fork_rng([device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self.trunk = method.apply(trunk, backbone.roles)
+            self.trunk: nn.Module = method.apply(trunk, backbone.roles) if beside is None else trunk
             self.layer = self.head.build(_with_own_words(backbone, self.head), labels)
         if self.head.writes:
             writer(self)  # refused now, not after training
         self.to(device)
+
+    @property
+    def parts(self) -> tuple[Assembly, ...]:
+        """What has a head of its own: this, as the only one."""
+        return (self,)
 
     @property
     def max_length(self) -> int:

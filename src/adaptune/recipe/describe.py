@@ -8,18 +8,29 @@ from pydantic.json_schema import models_json_schema
 
 from adaptune.core.catalogue import Catalogue
 from adaptune.core.config import Config
+from adaptune.data.mixing import Mixing
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
-from adaptune.recipe.load import DEFAULT_METHOD, ORDER, SECTIONS, Recipe, RunSettings
+from adaptune.recipe.values import (
+    DEFAULT_METHOD,
+    OF_A_TASK,
+    ORDER,
+    ORDER_OF_SEVERAL,
+    SECTIONS,
+    MultiTask,
+    Recipe,
+    RunSettings,
+)
 from adaptune.tasks import TASKS
 
 _CATALOGUES: dict[str, Catalogue[Any]] = {"task": TASKS, "head": HEADS, "method": METHODS}
 
 
 def schema() -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of a recipe."""
+    """JSON schema (draft 2020-12) of a recipe, of one task or of several."""
     parts = {key: {name: kind.get(name) for name in kind.names()} for key, kind in _CATALOGUES.items()}
-    models = [model for kinds in parts.values() for model in kinds.values()] + [*SECTIONS.values(), RunSettings]
+    sections: dict[str, type[Config]] = {**SECTIONS, "mixing": Mixing}
+    models = [model for kinds in parts.values() for model in kinds.values()] + [*sections.values(), RunSettings]
     references, whole = models_json_schema([(model, "validation") for model in models])
     definitions = whole["$defs"]
 
@@ -28,7 +39,7 @@ def schema() -> dict[str, Any]:
         return found
 
     properties: dict[str, Any] = dict(definition(RunSettings)["properties"])
-    for key, model in SECTIONS.items():
+    for key, model in sections.items():
         properties[key] = dict(references[model, "validation"])
     for key, kinds in parts.items():
         for name, model in kinds.items():
@@ -37,16 +48,33 @@ def schema() -> dict[str, Any]:
         properties[key] = {"anyOf": [{"type": "string", "enum": list(kinds)}, *choices]}
     properties["model"] = {"anyOf": [{"type": "string"}, properties["model"]]}
     for key, value in properties.items():
-        value["description"] = Recipe.model_fields[key].description
+        value["description"] = (MultiTask if key == "mixing" else Recipe).model_fields[key].description
+    properties |= _of_several(properties)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "adaptune recipe",
         "type": "object",
         "additionalProperties": False,
-        "required": ["task", "data", "model"],
-        "properties": {key: properties[key] for key in ORDER},
+        "required": ["model"],
+        "anyOf": [{"required": ["task", "data"]}, {"required": ["tasks", "adapters"]}],
+        "properties": {key: properties[key] for key in dict.fromkeys((*ORDER, *ORDER_OF_SEVERAL))},
         "$defs": definitions,
     }
+
+
+def _of_several(properties: dict[str, Any]) -> dict[str, Any]:
+    """What a recipe of several tasks has beside, or in place of, that of one."""
+    entry = {
+        "type": "object",
+        "additionalProperties": False,
+        "required": ["task", "data"],
+        "properties": {key: properties[key] for key in OF_A_TASK},
+    }
+    found: dict[str, dict[str, Any]] = {
+        "tasks": {"type": "object", "additionalProperties": entry},
+        "adapters": {"enum": ["shared", "separate"]},
+    }
+    return {key: {**rule, "description": MultiTask.model_fields[key].description} for key, rule in found.items()}
 
 
 def _name(definition: dict[str, Any], name: str, *, required: bool) -> None:

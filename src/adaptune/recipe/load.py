@@ -1,102 +1,64 @@
-"""Recipe, the frozen value that one run is made from, and how a YAML file becomes one. Loads no model and no torch."""
+"""A YAML file becomes a recipe, of one task or of several. Loads no model and no torch."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, get_args
 
-from pydantic import Field, ValidationError
-
-from adaptune.bundle.config import BundleConfig
-from adaptune.core.catalogue import Catalogue, section
-from adaptune.core.config import Config, Part
-from adaptune.core.errors import AdaptuneError, RecipeError, Unsupported, nearest
-from adaptune.core.head import LOG_LIKELIHOOD, Head
-from adaptune.core.method import Method
-from adaptune.core.task import Task
+from adaptune.core.config import Config
+from adaptune.core.errors import RecipeError, nearest
 from adaptune.data.config import DataConfig
-from adaptune.data.formats.parallel import halves
-from adaptune.data.read import files_of
-from adaptune.engine.config import TrainConfig
-from adaptune.evaluate.config import EvaluateConfig
-from adaptune.heads import HEADS
+from adaptune.data.mixing import Mixing
 from adaptune.methods import METHODS
-from adaptune.models.config import ModelConfig
-from adaptune.recipe.phrases import problems_of, shown, switched, unknown
-from adaptune.recipe.source import Source, beside, override, read_source, write_text
-from adaptune.tasks import TASKS
+from adaptune.recipe.checks import OfTask, built, check_file, check_steps, part_at, settings_at, task_at
+from adaptune.recipe.phrases import shown, unknown
+from adaptune.recipe.source import Source, override, read_source
+from adaptune.recipe.values import (
+    DEFAULT_METHOD,
+    OF_A_TASK,
+    ORDER,
+    ORDER_OF_SEVERAL,
+    SECTIONS,
+    Entry,
+    MultiTask,
+    Recipe,
+    RunSettings,
+)
 
-DEFAULT_METHOD = "lora"
-ORDER = ("task", "head", "data", "model", "method", "train", "evaluate", "bundle", "out", "seed")
-"""In which a recipe's keys are written."""
-
-P = TypeVar("P", bound=Part)
-C = TypeVar("C", bound=Config)
-
-
-class RunSettings(Config):
-    """What a recipe says outside its sections."""
-
-    out: Path | None = None
-    """The run folder; none: runs/ and the name of the recipe file."""
-    seed: int = Field(default=1, ge=0)
-    """Decides the splits, the order of rows and every initial weight."""
+_NAME = re.compile(r"\w[\w-]*")
+_NO_NAMES = ("bundle", "checkpoint")
+"""What a run folder has beside the folders of tasks."""
 
 
-class Recipe(RunSettings):
-    """One run: what is learned, from which rows, on which model, and how.
-
-    Relative paths are relative to the folder in which the command runs.
-    """
-
-    task: Task
-    """What one labelled row means: the name of a task, or a mapping with its name and settings."""
-    head: Head
-    """The output layer: a name, or a mapping with its name and settings; none: the task's own."""
-    data: DataConfig
-    """Where the rows are, and how they are read."""
-    model: ModelConfig
-    """The pretrained model: its name, or a mapping with its name and settings."""
-    method: Method
-    """What learns inside the model: a name, or a mapping with its name and settings; none: lora."""
-    train: TrainConfig
-    """How training goes."""
-    evaluate: EvaluateConfig
-    """What is measured."""
-    bundle: BundleConfig
-    """What the bundle holds beside the weights."""
-    out: Path
-    """The run folder; none: runs/ and the name of the recipe file."""
-
-    def as_yaml(self) -> str:
-        """Every value, defaults included, as a recipe that loads to an equal one."""
-        parts = {"task": section(self.task), "head": section(self.head), "method": section(self.method)}
-        rest = self.model_dump(mode="json", exclude=set(parts))
-        return write_text({key: parts.get(key, rest.get(key)) for key in ORDER})
-
-
-SECTIONS: dict[str, type[Config]] = {
-    "data": DataConfig,
-    "model": ModelConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "bundle": BundleConfig,
-}
-"""The sections of plain settings."""
-
-
-def load_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in a YAML file, with values set by their path: `train.epochs=3`.
+def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, task: str | None = None) -> Recipe:
+    """The recipe in a YAML file, with values set by their path: `train.epochs=3`; `task`: which one of several.
 
     Raises RecipeError, which names every problem at once, before any model or data file is opened.
     """
+    recipe = read_recipe(path, overrides)
+    if isinstance(recipe, Recipe):
+        if task is not None:
+            raise RecipeError(str(path), [f"--task is {task!r}, and the recipe has one task alone; leave it out"])
+        return recipe
+    names = ", ".join(recipe.tasks)
+    if task is None:
+        raise RecipeError(str(path), [f"the recipe has several tasks ({names}); say which: --task NAME"])
+    if task not in recipe.tasks:
+        raise RecipeError(str(path), [f"there is no task {task!r}{nearest(task, recipe.tasks)} (there are: {names})"])
+    return recipe.alone(task)
+
+
+def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe | MultiTask:
+    """The recipe in a YAML file, of one task or of several. Raises RecipeError as `load_recipe` does."""
     source = read_source(Path(path))
     _spell_out(source.sections)
     for text in overrides:
         override(source, text)
         _spell_out(source.sections)
-    recipe = _build(source, Path("runs") / Path(path).stem)
+    out = Path("runs") / Path(path).stem
+    recipe = _build_several(source, out) if source.sections.get("tasks") is not None else _build(source, out)
     if source.problems or recipe is None:
         raise RecipeError(source.name, source.in_order())
     return recipe
@@ -110,7 +72,7 @@ def load_data_settings(file: str, settings: Sequence[str] = (), *, columns: Mapp
     source = Source(file, {"data": {"train": file, "columns": dict(columns)}})
     for text in settings:
         override(source, f"data.{text}")
-    config = _settings(source, "data", DataConfig)
+    config = settings_at(source, "data", DataConfig)
     if source.problems or config is None:
         raise RecipeError(source.name, source.in_order())
     return config
@@ -121,137 +83,112 @@ def _spell_out(sections: dict[str, Any]) -> None:
     for key in ("task", "head", "model", "method"):
         if isinstance(sections.get(key), str):
             sections[key] = {"name": sections[key]}
+    tasks = sections.get("tasks")
+    for entry in tasks.values() if isinstance(tasks, dict) else ():
+        if isinstance(entry, dict):
+            _spell_out(entry)
 
 
 def _build(source: Source, out: Path) -> Recipe | None:
     """Build and check every section; what is wrong stands in `source`."""
     for key in source.sections:
-        if key not in Recipe.model_fields:
+        if key not in ORDER and key in ORDER_OF_SEVERAL:
+            source.report(key, f"{key!r} is for several tasks, and the recipe has no 'tasks'")
+        elif key not in ORDER:
             source.report(key, unknown(key, key, ORDER))
-    task = _part(source, "task", TASKS, None)
-    method = _part(source, "method", METHODS, DEFAULT_METHOD)
-    head = _head(source, task)
-    if task is not None and head is not None:
-        _check_head(source, head, task)
-    sections = {key: _settings(source, key, kind) for key, kind in SECTIONS.items()}
-    _check_steps(source, method, sections["train"])
+    found = task_at(source, "")
+    common = _common(source, out)
+    if source.problems:
+        return None
+    return Recipe.model_validate(common | found._asdict())
+
+
+def _build_several(source: Source, out: Path) -> MultiTask | None:
+    """The same of a recipe of several tasks."""
+    for key in source.sections:
+        if key in OF_A_TASK:
+            source.report(key, f"{key!r} stands beside 'tasks': it belongs to one of them, as 'tasks.NAME.{key}'")
+        elif key not in ORDER_OF_SEVERAL:
+            source.report(key, unknown(key, key, ORDER_OF_SEVERAL))
+    entries = {name: _entry(source, name) for name in _names(source)}
+    adapters = _adapters(source)
+    mixing = _mixing(source, adapters)
+    common = _common(source, out)
+    if adapters == "shared" and source.at("method.start") is not None:
+        source.report(
+            "method.start",
+            "method.start: tasks with shared adapters start from the model itself; leave it out, or set "
+            "adapters=separate",
+        )
+    if source.problems:
+        return None
+    tasks = {name: Entry.model_validate(entry._asdict()) for name, entry in entries.items()}
+    return MultiTask.model_validate(common | {"tasks": tasks, "adapters": adapters, "mixing": mixing})
+
+
+def _names(source: Source) -> list[str]:
+    """The tasks that can be looked at; what is wrong with the others, or with their number, is told."""
+    tasks = source.sections["tasks"]
+    if not isinstance(tasks, dict):
+        source.report("tasks", f"tasks: expected a mapping of names to tasks, got {shown(tasks)}")
+        return []
+    if len(tasks) < 2:
+        source.report("tasks", "tasks: expected two or more; of a single one, task, head and data are sections")
+    wrong = [name for name in tasks if not _NAME.fullmatch(name) or name in _NO_NAMES]
+    for name in wrong:
+        source.report(
+            f"tasks.{name}",
+            f"tasks: {name!r} cannot be a task's name; expected letters, digits, - and _, and not "
+            f"{' or '.join(_NO_NAMES)}",
+        )
+    return [name for name in tasks if name not in wrong]
+
+
+def _entry(source: Source, name: str) -> OfTask:
+    place = f"tasks.{name}"
+    entry = source.at(place)
+    if not isinstance(entry, dict):
+        source.report(place, f"{place}: expected a mapping with task and data, got {shown(entry)}")
+        return OfTask(None, None, None)
+    for key in entry:
+        if key not in OF_A_TASK:
+            source.report(f"{place}.{key}", unknown(f"{place}.{key}", key, OF_A_TASK))
+    return task_at(source, place)
+
+
+def _adapters(source: Source) -> str | None:
+    """shared or separate; which of them has to be said."""
+    known = get_args(MultiTask.model_fields["adapters"].annotation)
+    value = source.sections.get("adapters")
+    if value in known:
+        return str(value)
+    choices = " or ".join(map(repr, known))
+    if value is None:
+        source.report("", f"'adapters' is missing: {choices}, one adapter for all tasks or one for each")
+    else:
+        source.report("adapters", f"adapters: expected {choices}, got {shown(value)}{nearest(str(value), known)}")
+    return None
+
+
+def _mixing(source: Source, adapters: str | None) -> Config | None:
+    if adapters != "separate":
+        return settings_at(source, "mixing", Mixing)
+    if source.sections.get("mixing") is not None:
+        source.report(
+            "mixing",
+            "mixing is for shared adapters: separate ones are trained one after another; leave it out, or set "
+            "adapters=shared",
+        )
+    return None
+
+
+def _common(source: Source, out: Path) -> dict[str, Any]:
+    """What stands once, however many tasks there are."""
+    method = part_at(source, "method", METHODS, DEFAULT_METHOD)
+    sections = {key: settings_at(source, key, kind) for key, kind in SECTIONS.items() if key != "data"}
+    check_steps(source, method, sections["train"])
     given = {key: source.sections[key] for key in RunSettings.model_fields if key in source.sections}
-    run = _built(source, "", RunSettings, given)
-    if task is not None:
-        _check_metric(source, task, head)
-        _check_columns(source, task)
-    _check_files(source)
-    if source.problems or run is None:
-        return None
-    built = {"task": task, "head": head, "method": method, **sections}
-    return Recipe.model_validate(built | {"out": run.out or out, "seed": run.seed})
-
-
-def _head(source: Source, task: Task | None) -> Head | None:
-    """The head named, else the task's own; where neither is known, the task's problem is the one to solve."""
-    named = source.sections.get("head")
-    if task is None and not (isinstance(named, dict) and "name" in named):
-        return None
-    return _part(source, "head", HEADS, task.default_head if task else None)
-
-
-def _part(source: Source, key: str, catalogue: Catalogue[P], default: str | None) -> P | None:
-    """The part of a catalogue that a section names."""
-    values = source.sections.get(key)
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        source.report(key, f"{key}: expected a name or a mapping with a name, got {shown(values)}")
-        return None
-    name = values.get("name", default)
-    if name is None:
-        source.report(key, f"'{key}.name' is missing; there are: {', '.join(catalogue.names())}")
-        return None
-    try:
-        kind = catalogue.get(str(name))
-    except Unsupported as error:
-        source.report(f"{key}.name", f"{key}: {error}")
-        return None
-    return _built(source, key, kind, {field: value for field, value in values.items() if field != "name"})
-
-
-def _settings(source: Source, key: str, kind: type[C]) -> C | None:
-    """A section of plain settings; one that is left out has its defaults, and its required values are missing."""
-    values = source.sections.get(key)
-    return _built(source, key, kind, {} if values is None else values)
-
-
-def _built(source: Source, key: str, kind: type[C], values: Any) -> C | None:
-    try:
-        built = kind.model_validate(values)
-    except ValidationError as error:
-        for where, problem in problems_of(error, kind, values, key):
-            source.report(where, problem)
-        return None
-    except AdaptuneError as error:
-        source.report(key, f"{key}: {error}")
-        return None
-    mistaken = list(switched(values, built, key))
-    for where, problem in mistaken:
-        source.report(where, problem)
-    return None if mistaken else built
-
-
-def _check_head(source: Source, head: Head, task: Task) -> None:
-    if head.target is task.target:
-        return
-    fitting = ", ".join(name for name in HEADS.names() if HEADS.get(name).target is task.target)
-    source.report("head", f"head: {head.name!r} does not learn what task {task.name!r} asks; heads that do: {fitting}")
-
-
-def _check_steps(source: Source, method: Method | None, train: Config | None) -> None:
-    if method is None or method.steps or not isinstance(train, TrainConfig) or train.epochs == 0:
-        return
-    source.report(
-        "train.epochs",
-        f"train.epochs is {train.epochs:g}, and method {method.name!r} takes no step; set train.epochs=0, or "
-        "method=head_only to train the head alone",
-    )
-
-
-def _check_metric(source: Source, task: Task, head: Head | None) -> None:
-    metric = _text(source, "train", "metric")
-    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.reads_words else ()))
-    if metric is None or metric in metrics:
-        return
-    hint = nearest(metric, metrics)
-    known = ", ".join(metrics)
-    source.report("train.metric", f"train.metric: task {task.name!r} has no {metric!r}{hint} (it has: {known})")
-
-
-def _check_columns(source: Source, task: Task) -> None:
-    data = source.sections.get("data")
-    columns = data.get("columns") if isinstance(data, dict) else None
-    known = [column.name for column in task.columns]
-    for name in columns if isinstance(columns, dict) else ():
-        if name not in known:
-            where = f"data.columns.{name}"
-            source.report(where, unknown(where, name, known))
-
-
-def _check_files(source: Source) -> None:
-    for part, key in (("data", "train"), ("data", "valid"), ("data", "test"), ("data", "corpus"), ("method", "start")):
-        given = _text(source, part, key)
-        if given is None or given.startswith("hub:") or "${" in given or files_of(given):
-            continue  # an environment variable that is not set has been reported
-        name = next((one for one in halves(given) or (given,) if not Path(one).exists()), None)
-        if name is None:
-            continue
-        neighbour = Path(source.name).parent / name
-        if neighbour.exists():
-            hint = f"; paths are relative to where the command runs: write {str(neighbour)!r}"
-        else:
-            hint = beside(Path(name))
-        source.report(f"{part}.{key}", f"{part}.{key}: there is no {name!r}{hint}")
-
-
-def _text(source: Source, part: str, key: str) -> str | None:
-    """A value as it was written, whatever else is wrong with its section."""
-    values = source.sections.get(part)
-    value = values.get(key) if isinstance(values, dict) else None
-    return value if isinstance(value, str) else None
+    run = built(source, "", RunSettings, given)
+    check_file(source, "method.start")
+    settings = {"out": run.out or out, "seed": run.seed} if run is not None else {}
+    return {"method": method, **sections, **settings}

@@ -29,6 +29,13 @@ class Source:
     """Path in the recipe -> `line 4`, or the override `train.epochs=3`."""
     problems: list[str] = field(default_factory=list)
 
+    def at(self, path: str) -> Any:
+        """The value at a path, as it stands; None where there is none."""
+        place: Any = self.sections
+        for key in path.split("."):
+            place = place.get(key) if isinstance(place, dict) else None
+        return place
+
     def report(self, path: str, problem: str) -> None:
         """Note a problem of the value at `path`, headed by where it, or the nearest section above it, was written."""
         while path and path not in self.places:

@@ -63,6 +63,10 @@ class ToyAssembly(nn.Module):
         self.head = HEADS.make({"name": "classify", "pooling": "mean"})
         self.backbone = SimpleNamespace(hidden_size=width, depth=depth)
 
+    @property
+    def parts(self) -> tuple[ToyAssembly, ...]:
+        return (self,)
+
     def forward(self, batch: Batch) -> LossSum:
         assert batch.labels is not None
         features = self.head.features(self.layer, self.hidden(batch), batch)[: len(batch.labels)]

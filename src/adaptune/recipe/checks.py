@@ -1,0 +1,163 @@
+"""Sections of a recipe become values, and are checked against each other. What is wrong stands in the source.
+
+A section stands at a path: `data`, or `tasks.intent.data` where there are several tasks.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from adaptune.core.catalogue import Catalogue
+from adaptune.core.config import Config, Part
+from adaptune.core.errors import AdaptuneError, Unsupported, nearest
+from adaptune.core.head import LOG_LIKELIHOOD, Head
+from adaptune.core.method import Method
+from adaptune.core.task import Task
+from adaptune.data.config import DataConfig
+from adaptune.data.formats.parallel import halves
+from adaptune.data.read import files_of
+from adaptune.engine.config import TrainConfig
+from adaptune.heads import HEADS
+from adaptune.recipe.phrases import problems_of, shown, switched, unknown
+from adaptune.recipe.source import Source, beside
+from adaptune.tasks import TASKS
+
+P = TypeVar("P", bound=Part)
+C = TypeVar("C", bound=Config)
+
+
+class OfTask(NamedTuple):
+    """What belongs to one task; None for what is wrong."""
+
+    task: Task | None
+    head: Head | None
+    data: DataConfig | None
+
+
+def task_at(source: Source, place: str) -> OfTask:
+    """Task, head and data of the recipe (place: an empty string) or of an entry of its tasks, checked."""
+    below = f"{place}." if place else ""
+    task = part_at(source, f"{below}task", TASKS, None)
+    head = _head(source, f"{below}head", task)
+    if task is not None and head is not None:
+        _check_head(source, f"{below}head", head, task)
+    data = settings_at(source, f"{below}data", DataConfig)
+    if task is not None:
+        _check_metric(source, task, head)
+        _check_columns(source, f"{below}data.columns", task)
+    for key in ("train", "valid", "test", "corpus"):
+        check_file(source, f"{below}data.{key}")
+    return OfTask(task, head, data)
+
+
+def part_at(source: Source, path: str, catalogue: Catalogue[P], default: str | None) -> P | None:
+    """The part of a catalogue that a section names."""
+    values = source.at(path)
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        source.report(path, f"{path}: expected a name or a mapping with a name, got {shown(values)}")
+        return None
+    name = values.get("name", default)
+    if name is None:
+        source.report(path, f"'{path}.name' is missing; there are: {', '.join(catalogue.names())}")
+        return None
+    try:
+        kind = catalogue.get(str(name))
+    except Unsupported as error:
+        source.report(f"{path}.name", f"{path}: {error}")
+        return None
+    return built(source, path, kind, {field: value for field, value in values.items() if field != "name"})
+
+
+def settings_at(source: Source, path: str, kind: type[C]) -> C | None:
+    """A section of plain settings; one that is left out has its defaults, and its required values are missing."""
+    values = source.at(path)
+    return built(source, path, kind, {} if values is None else values)
+
+
+def built(source: Source, path: str, kind: type[C], values: Any) -> C | None:
+    """The values as a section of its kind."""
+    try:
+        section = kind.model_validate(values)
+    except ValidationError as error:
+        for where, problem in problems_of(error, kind, values, path):
+            source.report(where, problem)
+        return None
+    except AdaptuneError as error:
+        source.report(path, f"{path}: {error}")
+        return None
+    mistaken = list(switched(values, section, path))
+    for where, problem in mistaken:
+        source.report(where, problem)
+    return None if mistaken else section
+
+
+def _head(source: Source, path: str, task: Task | None) -> Head | None:
+    """The head named, else the task's own; where neither is known, the task's problem is the one to solve."""
+    named = source.at(path)
+    if task is None and not (isinstance(named, dict) and "name" in named):
+        return None
+    return part_at(source, path, HEADS, task.default_head if task else None)
+
+
+def _check_head(source: Source, path: str, head: Head, task: Task) -> None:
+    if head.target is task.target:
+        return
+    fitting = ", ".join(name for name in HEADS.names() if HEADS.get(name).target is task.target)
+    source.report(path, f"{path}: {head.name!r} does not learn what task {task.name!r} asks; heads that do: {fitting}")
+
+
+def check_steps(source: Source, method: Method | None, train: Config | None) -> None:
+    """A method that takes no step asks for no epochs."""
+    if method is None or method.steps or not isinstance(train, TrainConfig) or train.epochs == 0:
+        return
+    source.report(
+        "train.epochs",
+        f"train.epochs is {train.epochs:g}, and method {method.name!r} takes no step; set train.epochs=0, or "
+        "method=head_only to train the head alone",
+    )
+
+
+def _check_metric(source: Source, task: Task, head: Head | None) -> None:
+    metric = _text(source, "train.metric")
+    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.reads_words else ()))
+    if metric is None or metric in metrics:
+        return
+    hint = nearest(metric, metrics)
+    known = ", ".join(metrics)
+    source.report("train.metric", f"train.metric: task {task.name!r} has no {metric!r}{hint} (it has: {known})")
+
+
+def _check_columns(source: Source, path: str, task: Task) -> None:
+    columns = source.at(path)
+    known = [column.name for column in task.columns]
+    for name in columns if isinstance(columns, dict) else ():
+        if name not in known:
+            where = f"{path}.{name}"
+            source.report(where, unknown(where, name, known))
+
+
+def check_file(source: Source, path: str) -> None:
+    """A file or folder that is named must be there; patterns are looked at where they are read."""
+    given = _text(source, path)
+    if given is None or given.startswith("hub:") or "${" in given or files_of(given):
+        return  # an environment variable that is not set has been reported
+    name = next((one for one in halves(given) or (given,) if not Path(one).exists()), None)
+    if name is None:
+        return
+    neighbour = Path(source.name).parent / name
+    if neighbour.exists():
+        hint = f"; paths are relative to where the command runs: write {str(neighbour)!r}"
+    else:
+        hint = beside(Path(name))
+    source.report(path, f"{path}: there is no {name!r}{hint}")
+
+
+def _text(source: Source, path: str) -> str | None:
+    """A value as it was written, whatever else is wrong with its section."""
+    value = source.at(path)
+    return value if isinstance(value, str) else None

@@ -1,0 +1,22 @@
+"""One run, of one task or of several: recipe -> data -> backbone + method + head -> train -> evaluate -> bundle."""
+
+from __future__ import annotations
+
+from adaptune.run.cook import cook, cook_tasks, train
+from adaptune.run.finished import Run
+from adaptune.run.kitchen import Kitchen, encoded_parts, set_up
+from adaptune.run.learn import learn
+from adaptune.run.measure import measure, report_of
+
+__all__ = [
+    "Kitchen",
+    "Run",
+    "cook",
+    "cook_tasks",
+    "encoded_parts",
+    "learn",
+    "measure",
+    "report_of",
+    "set_up",
+    "train",
+]

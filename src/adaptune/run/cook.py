@@ -1,0 +1,181 @@
+"""One run: recipe -> data -> backbone + method + head -> train -> evaluate -> bundle. Here all rooms meet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from adaptune.bundle.save import Taught, save_bundle, save_tasks
+from adaptune.core.backbone import Backbone
+from adaptune.core.environment import environment
+from adaptune.core.errors import AdaptuneError
+from adaptune.core.run_folder import RunDir
+from adaptune.models.load import load_backbone
+from adaptune.prepare import Prepared, naming, prepare, prepare_tasks
+from adaptune.recipe import MultiTask, Recipe, read_recipe
+from adaptune.run.finished import Clock, Run, finished_report
+from adaptune.run.kitchen import set_up
+from adaptune.run.learn import learn
+from adaptune.run.measure import measure, report_of
+from adaptune.run.together import (
+    learn_together,
+    record_of_tasks,
+    rejected_of_tasks,
+    report_of_tasks,
+    set_up_tasks,
+)
+
+
+def train(recipe: str | Path, *overrides: str, resume: bool = False, overwrite: bool = False) -> Run:
+    """Carry out a recipe file with values set by path: `train("recipe.yaml", "train.epochs=3")`."""
+    found = read_recipe(recipe, overrides)
+    if isinstance(found, Recipe):
+        return cook(found, resume=resume, overwrite=overwrite)
+    return cook_tasks(found, resume=resume, overwrite=overwrite)
+
+
+def cook(
+    recipe: Recipe,
+    *,
+    prepared: Prepared | None = None,
+    backbone: Backbone | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Run:
+    """Carry out a recipe. `prepared` saves reading its data again, and `backbone` loading its model.
+
+    Raises AdaptuneError for what the user can mend.
+    """
+    clock, folder = Clock(), RunDir(recipe.out)
+    with clock.stage("data"):
+        prepared = prepared or prepare(recipe)
+        if resume:
+            folder.go_on()
+        else:
+            folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=overwrite)
+        folder.write_rejected({"row": row.where, "reason": row.reason} for row in prepared.splits.rejected)
+        kitchen = set_up(recipe, prepared, backbone)
+    with clock.stage("train"):
+        fit = learn(kitchen, folder, resume=resume)
+    clock.seconds["train"] = fit.seconds  # with those of the run that this one resumes
+    with clock.stage("evaluate"):
+        results = measure(kitchen, folder)
+        save_bundle(
+            folder.bundle,
+            kitchen.assembly,
+            recipe.task,
+            columns=prepared.columns,
+            max_length=kitchen.assembly.max_length,
+            config=recipe.bundle,
+            scores=results.scores,
+            gguf_file=recipe.model.gguf_file,
+            lineage=kitchen.lineage,
+        )
+    report = report_of(kitchen, fit, results) | clock.record()
+    folder.write_report(report)
+    return Run(recipe.out, report)
+
+
+def cook_tasks(
+    recipe: MultiTask,
+    *,
+    prepared: Mapping[str, Prepared] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+) -> Run:
+    """Carry out a recipe of several tasks: one run with shared adapters, else one for each task.
+
+    Raises AdaptuneError; where one task is at fault, its name stands in front.
+    """
+    prepared = prepared or prepare_tasks(recipe)
+    if recipe.adapters == "shared":
+        return cook_shared(recipe, prepared, resume=resume, overwrite=overwrite)
+    return cook_separate(recipe, prepared, resume=resume, overwrite=overwrite)
+
+
+def cook_shared(
+    recipe: MultiTask, prepared: Mapping[str, Prepared], *, resume: bool = False, overwrite: bool = False
+) -> Run:
+    """One training of all tasks, and one bundle: read beside `cook`, whose steps these are."""
+    clock, folder = Clock(), RunDir(recipe.out)
+    with clock.stage("data"):
+        if resume:
+            folder.go_on()
+        else:
+            folder.begin(recipe.as_yaml(), environment() | record_of_tasks(recipe, prepared), overwrite=overwrite)
+        folder.write_rejected(rejected_of_tasks(prepared))
+        kitchens = set_up_tasks(recipe, prepared)
+    with clock.stage("train"):
+        fit = learn_together(kitchens, folder, resume=resume)
+    clock.seconds["train"] = fit.seconds
+    with clock.stage("evaluate"):
+        results = {name: measure(kitchen, folder, name) for name, kitchen in kitchens.of.items()}
+        save_tasks(
+            folder.bundle,
+            kitchens.joint,
+            {
+                name: Taught(kitchen.recipe.task, prepared[name].columns, results[name].scores)
+                for name, kitchen in kitchens.of.items()
+            },
+            max_length=kitchens.joint.max_length,
+            config=recipe.bundle,
+            gguf_file=recipe.model.gguf_file,
+        )
+    report = report_of_tasks(kitchens, fit, results) | clock.record()
+    folder.write_report(report)
+    return Run(recipe.out, report)
+
+
+def cook_separate(
+    recipe: MultiTask, prepared: Mapping[str, Prepared], *, resume: bool = False, overwrite: bool = False
+) -> Run:
+    """Each task's own recipe, one after another on one loaded base; resumed, finished ones are left as they are."""
+    clock, folder = Clock(), RunDir(recipe.out)
+    runs = {name: RunDir(recipe.out / name) for name in recipe.tasks}
+    _open(folder, runs, recipe, prepared, resume=resume, overwrite=overwrite)
+    backbones: dict[bool, Backbone] = {}
+    reports = {}
+    with clock.stage("tasks"):
+        for name, run in runs.items():
+            alone = recipe.alone(name)
+            with naming(name):
+                if resume and run.state == "finished":
+                    reports[name] = finished_report(run, prepared[name].fingerprint)
+                    continue
+                words = alone.head.reads_words
+                backbones[words] = backbone = backbones.get(words) or load_backbone(recipe.model, words=words)
+                done = cook(
+                    alone,
+                    prepared=prepared[name],
+                    backbone=backbone,
+                    resume=resume and run.state == "unfinished",
+                    overwrite=overwrite,
+                )
+                reports[name] = dict(done.report)
+    report = {"adapters": "separate", "model": recipe.model.name, "tasks": reports} | clock.record()
+    folder.write_report(report)
+    return Run(recipe.out, report)
+
+
+def _open(
+    folder: RunDir,
+    runs: Mapping[str, RunDir],
+    recipe: MultiTask,
+    prepared: Mapping[str, Prepared],
+    *,
+    resume: bool,
+    overwrite: bool,
+) -> None:
+    """The folder above those of the tasks. Raises AdaptuneError where runs are there and nobody said what of them."""
+    begun = [name for name, run in runs.items() if run.state != "empty"]
+    if folder.state == "finished" and resume:
+        raise AdaptuneError(f"the run in {folder.path} is finished ({folder.report.name} is there): nothing to resume")
+    if resume and not begun:
+        raise AdaptuneError(f"{folder.path} holds no run of a task to resume from; start it without --resume")
+    if begun and not resume and not overwrite and folder.state != "finished":
+        raise AdaptuneError(
+            f"{folder.path} holds a run of several tasks that was not finished ({', '.join(begun)}); continue it with "
+            "--resume, or start anew with --overwrite"
+        )
+    if not resume:
+        folder.begin(recipe.as_yaml(), environment() | record_of_tasks(recipe, prepared), overwrite=overwrite)

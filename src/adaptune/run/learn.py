@@ -1,0 +1,95 @@
+"""A training with its progress, its logs and its checkpoints. Knows no task and no metric but by name."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from adaptune.core.errors import Interrupted, TrainingError
+from adaptune.core.log import Progress, notice
+from adaptune.core.run_folder import RunDir
+from adaptune.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from adaptune.engine.fit import Evaluation, Fit
+from adaptune.engine.loop import NotFinite, Step
+from adaptune.engine.signals import Stop, stopping
+from adaptune.run.kitchen import Kitchen
+
+ONLY = ""
+"""The name of the one task of a run, whose batches name none."""
+
+
+def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
+    """Train with progress, evaluations and checkpoints; the best weights stand at the end."""
+    recipe, run = kitchen.recipe, kitchen.prepared.fingerprint
+    fit = Fit(
+        kitchen.assembly,
+        kitchen.batches(),
+        recipe.train,
+        seed=recipe.seed,
+        metric=kitchen.metric,
+        evaluate=kitchen.watch,
+        run=run,
+        resumed=checkpoint_in(folder, run) if resume else None,
+    )
+    recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
+    with stopping() as stop:
+        fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
+        follow({ONLY: kitchen}, folder, fit, stop)
+    return fit
+
+
+def checkpoint_in(folder: RunDir, run: str) -> Checkpoint:
+    """The checkpoint to go on from; what was logged after it is dropped."""
+    checkpoint = load_checkpoint(folder.checkpoint, run)
+    folder.go_on(checkpoint.position.step)
+    return checkpoint
+
+
+def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop) -> None:
+    """Log every event of a training, save checkpoints, and stop when asked to."""
+    saved = time.monotonic()
+    with Progress("train", fit.loop.total, unit="steps", seconds=fit.config.max_seconds) as progress:
+        progress.start_at(fit.loop.step)
+        for event in _named_rows(kitchens, fit):
+            if isinstance(event, Step):
+                folder.log_step(_step_record(event))
+                progress.advance(tokens=event.tokens, loss=event.loss)
+            else:
+                folder.log_scores(_scores_record(event))
+                progress.show(**{fit.metric: event.scores[fit.metric]})
+            overdue = time.monotonic() - saved > fit.config.save_every
+            if stop.signal is not None or overdue or isinstance(event, Evaluation):
+                with folder.new_checkpoint() as empty:
+                    save_checkpoint(empty, fit.checkpoint())
+                saved = time.monotonic()
+            if stop.signal is not None:
+                raise Interrupted(
+                    f"stopped at step {fit.loop.step} of {fit.loop.total}, everything is saved in {folder.path}; "
+                    "give the same command with --resume to go on",
+                    stop.signal,
+                )
+    notice(f"training ended: {fit.ended}; best {fit.metric} {fit.best.score:.4f} after step {fit.best.step}")
+
+
+def _named_rows(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[Step | Evaluation]:
+    """The events of a training; a loss that is not finite is told with the rows of its batch."""
+    try:
+        yield from fit
+    except NotFinite as error:
+        examples = kitchens[error.task or ONLY].examples("train")
+        rows = ", ".join(examples[row].row.where for row in error.rows[:20])
+        raise TrainingError(
+            f"the {error.what} became NaN or infinite in step {error.step}, in a batch of these rows: {rows}; "
+            "look at them, lower train.learning_rate, or use train.precision=fp32"
+        ) from error
+
+
+def _step_record(step: Step) -> dict[str, Any]:
+    names = ("epoch", "loss", "learning_rate", "norm", "tokens", "seconds")
+    return {"step": step.number} | {name: getattr(step, name) for name in names}
+
+
+def _scores_record(event: Evaluation) -> dict[str, Any]:
+    names = ("step", "epoch", "seconds", "gained")
+    return {name: getattr(event, name) for name in names} | dict(event.scores)

@@ -90,10 +90,11 @@ def test_a_bundle_replies_to_texts_and_to_conversations(recipe: Path, tmp_path: 
 def test_packed_and_padded_training_learn_alike(recipe: Path) -> None:
     losses = {}
     for packing in ("true", "false"):
-        options = ["train.max_steps=2", "data.test=null", "data.test_share=0", "train.batch_tokens=4096"]
+        # Weights that all learn keep their dropout, whose draws depend on the shape of a batch.
+        options = ["method=lora", "train.max_steps=2", "data.test=null", "data.test_share=0", "train.batch_tokens=4096"]
         run = adaptune.train(recipe, f"train.packing={packing}", *options, overwrite=True)
         losses[packing] = [line["loss"] for line in read_json_lines(run.folder / "steps.jsonl")]
-    assert losses["true"] == pytest.approx(losses["false"], rel=1e-4)
+    assert losses["true"] == pytest.approx(losses["false"], rel=1e-5)
 
 
 def test_packing_that_cannot_be_is_refused_before_the_model_is_loaded(recipe: Path) -> None:

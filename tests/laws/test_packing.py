@@ -198,7 +198,9 @@ def test_what_cannot_be_packed_is_refused_by_name_and_left_alone_by_auto(
     assert not packs(TrainConfig(), *parts)
 
 
-def test_auto_packs_where_that_saves_time(backbone_of: Callable[..., Backbone]) -> None:
+def test_auto_packs_where_attention_leaves_out_what_lies_between_sequences(
+    backbone_of: Callable[..., Backbone],
+) -> None:
     parts = METHODS.make({"name": "lora"}), HEADS.make({"name": "generate"}), backbone_of("llama").roles
     assert packs(TrainConfig(), *parts)
     assert not packs(TrainConfig(packing=False), *parts)

@@ -119,13 +119,13 @@ def test_of_a_conversation_the_replies_and_their_ends_carry_loss_alone(shown: Sh
     task = "task: {name: chat, template: plain}"
     assert shown(task, tiny_llama, rows) == (
         "rows.jsonl, row 1\n"
-        "  tokens:   U se r : Ġb ad Ċ A s si st an t :=Ġgood Ġgood=</s> </s> Ċ "
-        "U se r : Ġa Ċ A s si st an t :=Ġno Ġno=</s>\n"
+        "  tokens:   U s er : Ġbad Ċ A s s i st an t :=Ġg Ġg=oo oo=d d=</s> </s> Ċ "
+        "U s er : Ġa Ċ A s s i st an t :=Ġn Ġn=o o=</s>\n"
         "token=label: this token carries loss, with this label\n"
     )
     last = shown(task.replace("plain", "plain, learn: last"), tiny_llama, rows)
-    assert "Ġgood </s>" in last
-    assert "Ġno=</s>" in last
+    assert ": Ġg oo d </s>" in last
+    assert ":=Ġn Ġn=o o=</s>" in last
 
 
 def test_json_has_one_line_a_sequence(shown: Shown, tiny_bert: Path) -> None:

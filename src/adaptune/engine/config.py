@@ -45,7 +45,8 @@ class TrainConfig(Config):
     """Most sequences in one batch."""
     packing: Literal["auto"] | bool = "auto"
     """Whether the sequences of a batch stand in one row one behind the other, without padding, each reading itself
-    alone. true: refused where that cannot be. auto: where a decoder learns texts, and it saves time."""
+    alone. true: refused where that cannot be. auto: where a decoder learns texts, and attention can leave
+    out what lies between two sequences."""
     accumulate: int = Field(default=1, ge=1)
     """Batches to an optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -12,7 +12,7 @@ from adaptune.engine.config import TrainConfig
 def packs(config: TrainConfig, method: Method, head: Head, roles: Roles, *, ragged: bool = True) -> bool:
     """Whether batches are packed; `ragged`: attention can leave out what lies between two sequences.
 
-    Where it cannot, a mask keeps them apart, which is as right and takes longer: auto then does not pack.
+    Where it cannot, a mask keeps them apart, which is as right and computes more: auto then does not pack.
     Raises Unsupported where train.packing asks for what cannot be.
     """
     if config.packing is False:

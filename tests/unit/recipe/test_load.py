@@ -127,7 +127,7 @@ got 'adagard'; did you mean 'adagrad'?
 
 def test_sections_that_every_recipe_needs_are_missed_by_name() -> None:
     problems = _problems("seed: 2\n")
-    assert problems[0].startswith("'task.name' is missing; there are: answer, classify, ")
+    assert problems[0].startswith("'task.name' is missing; there are: answer, chat, classify, ")
     assert problems[1].startswith("'data.train' is missing: The training rows")
     assert problems[2].startswith("'model.name' is missing: A hub id")
     assert len(problems) == 3

@@ -27,6 +27,8 @@ class Column:
     """Whether it holds the answer; such a column may be missing where rows are only predicted."""
     several: bool = False
     """Whether several columns of a file may stand for it, mapped as `a, b, c`: its value is then what each holds."""
+    implied: bool = False
+    """Of a label column: whether other columns may say the same, so that no file needs one."""
 
 
 class Task(Part, ABC):

@@ -53,7 +53,10 @@ def row(method: type[Method]) -> list[str]:
         method.peft_format,
         method.mixed is not Method.mixed,
     )
-    meets = (method.changes_trunk or HEADS.get(TASKS.get(task)().default_head).owns_weights for task in TASKS.names())
+    meets = (
+        method.changes_trunk or HEADS.make({"name": TASKS.get(task)().default_head}).owns_weights
+        for task in TASKS.names()
+    )
     return [f"`{method.name}`", *("✓" if met else "–" for met in meets), *("✓" if able else "–" for able in can)]
 
 

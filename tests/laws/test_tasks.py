@@ -313,6 +313,8 @@ CASES = {
             {"query": "a", "document": "x", "relevance": 1},
             {"query": "a", "document": ["x", "x"], "relevance": [1, 0]},
             {"query": "a", "positive": "x"},
+            {"query": "a", "positive": "x", "negatives": 3},
+            {"query": "a", "positive": "x", "negatives": ["y", None]},
             {"query": "a", "positive": None, "negatives": ["y"]},
             {"query": "a", "positive": "x", "negatives": ["y", "x"]},
             {"query": "a", "positive": "x", "negatives": ["y"], "relevance": 1},

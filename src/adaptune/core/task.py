@@ -29,6 +29,8 @@ class Column:
     """Whether several columns of a file may stand for it, mapped as `a, b, c`: its value is then what each holds."""
     whole: bool = False
     """Whether it holds the answer, too: where it is there, no label column need be."""
+    implied: bool = False
+    """Of a label column: whether other columns may say the same, so that no file needs one."""
 
 
 class Task(Part, ABC):

@@ -28,7 +28,7 @@ def resolve(table: Table, columns: Sequence[Column], mapping: Mapping[str, str],
             chosen[column.name] = there
     missing = [column for column in wanted if column.required and column.name not in chosen]
     for kind in (False, True):  # where several columns may stand for each other, one of them must be there
-        same = [column for column in wanted if column.label is kind]
+        same = [column for column in wanted if column.label is kind and not column.implied]
         answered = kind and any(column.whole and column.name in chosen for column in wanted)
         if same and not missing and not answered and not any(column.name in chosen for column in same):
             raise DataError(_missing(same, table, " or "))

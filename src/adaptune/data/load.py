@@ -60,6 +60,7 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
         columns.update({column: there for column, there in found.columns.items() if column not in columns})
         return understood.examples
 
+    corpus = _corpus(config, task, fingerprints)
     train = part("train")
     assert train is not None, "data.train is required"
     test, valid = part("test"), part("valid")
@@ -70,7 +71,7 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
     train = draw(train, task, config.train_rows, seed + 2)
     valid = draw(valid, task, config.valid_rows, seed + 3)
     test = draw(test or [], task, config.test_rows, seed + 4)
-    if (corpus := _corpus(config, task, fingerprints)) is not None or task.pools:
+    if task.pools:
         valid, test = task.pooled(valid, corpus), task.pooled(test, corpus)
     return Splits(tuple(train), tuple(valid), tuple(test), tuple(rejected), fingerprints, columns)
 

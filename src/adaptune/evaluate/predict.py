@@ -71,7 +71,7 @@ def _answers(
     try:
         for indices in by_rows(encoded, _budget(assembly, batch_tokens)):
             batch = collate([encoded[place] for place in indices], pad).to(device)
-            answers |= assembly.answers(batch, index)
+            answers |= assembly.answers(batch) if index is None else assembly.search(batch, index)
     finally:
         assembly.train(training)
     return answers

@@ -109,10 +109,8 @@ class Assembly(nn.Module):
         return states
 
     @torch.inference_mode()
-    def answers(self, batch: Batch, index: Index | None = None) -> dict[int, Answer]:
-        """One Answer for every row of the batch, by row index; found in the index where there is one."""
-        if index is not None:
-            return self.head.search(self.layer, self.hidden(batch), batch, index)
+    def answers(self, batch: Batch) -> dict[int, Answer]:
+        """One Answer for every row of the batch, by row index."""
         if self.head.writes:
             return write(self, batch)
         return self.head.decode(self.layer, self.hidden(batch), batch, self.labels)
@@ -121,6 +119,11 @@ class Assembly(nn.Module):
     def vectors(self, batch: Batch) -> Tensor:
         """(B, V) what each sequence is found by. Raises Unsupported."""
         return self.head.vectors(self.layer, self.hidden(batch), batch)
+
+    @torch.inference_mode()
+    def search(self, batch: Batch, index: Index) -> dict[int, Answer]:
+        """What each row of the batch finds in the index, by row index. Raises Unsupported."""
+        return self.head.search(self.layer, self.hidden(batch), batch, index)
 
     def state(self) -> dict[str, Tensor]:
         """Everything that was learned: `method.` and `head.` tensors by name."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Sequence as Several
 from dataclasses import replace
 from typing import Any, ClassVar, Literal, Self
@@ -62,6 +61,7 @@ class Rank(Task):
             ("label", "labels", "score", "grade", "clicked"),
             False,
             label=True,
+            implied=True,
         ),
     )
 
@@ -113,11 +113,15 @@ class Rank(Task):
     def pooled(self, examples: Several[Example], corpus: Several[str] | None) -> list[Example]:
         if self.encoder == "cross":
             raise Unsupported("a cross-encoder reads each query with its own candidates and searches no corpus")
-        own = [str(sequence.first) for example in examples for sequence in example.sequences[1:]]
-        texts = dict.fromkeys(own if corpus is None else corpus)
-        if corpus is not None:
-            for example in examples:
-                _refuse_absent(example, texts)
+        if corpus is None:
+            corpus = [text for example in examples for text in _own(example)]
+        wrong = next((text for text in corpus if not _is_text(text)), None)
+        if wrong is not None or (examples and not corpus):
+            what = f"{wrong!r} among its texts" if corpus else "no texts"
+            raise DataError(f"the corpus has {what}; expected texts to be searched, none of them empty")
+        texts = dict.fromkeys(corpus)
+        for example in examples:
+            _refuse_absent(example, texts)
         sequences = tuple(Sequence(text) for text in texts)
         return [replace(example, corpus=sequences) for example in examples]
 
@@ -159,12 +163,12 @@ class Rank(Task):
         often = Counter(text for example in train for text, grade in example.expected if grade > 0)
         known = [text for example in train for text in (_query(example), *_own(example))]
         offered = _offered(test)
+        most = RANKED if test[0].corpus else None
+        near = zip(offered, tfidf_cosines(known, map(_query, test), offered), strict=True)
+        popular = {id(texts): _best(texts, [float(often[text]) for text in texts], most) for texts in _once(offered)}
         return {
-            "most_often_right": [_most(texts, [float(often[text]) for text in texts]) for texts in offered],
-            "tfidf_cosine": [
-                _most(texts, cosines)
-                for texts, cosines in zip(offered, tfidf_cosines(known, map(_query, test), offered), strict=True)
-            ],
+            "most_often_right": [popular[id(texts)] for texts in offered],
+            "tfidf_cosine": [_best(texts, cosines, most) for texts, cosines in near],
         }
 
     def _sequences(self, query: str, graded: Several[tuple[str, float | None]]) -> tuple[Sequence, ...]:
@@ -238,13 +242,15 @@ def _refuse_mixed(row: Row, forms: Several[str]) -> None:
 
 def _has_negatives(row: Row) -> bool:
     value = row.values.get("negatives")
-    return bool(any(value.values()) if isinstance(value, Mapping) else value is not None and len(value) > 0)
+    if isinstance(value, Mapping):
+        return any(value.values())
+    return value is not None and value not in ("", [], ())
 
 
 def _refuse_absent(example: Example, texts: Mapping[str, Any]) -> None:
     """Raises DataError for a right text that the corpus lacks."""
-    for text, _ in example.expected or ():
-        if text not in texts:
+    for text, grade in example.expected or ():
+        if grade > 0 and text not in texts:
             raise DataError(
                 f"{example.row.where}: the right text {text[:60]!r} is not in the corpus and could never be found; add "
                 "it, or remove the row"
@@ -268,7 +274,12 @@ def _offered(examples: Several[Example]) -> list[list[str]]:
     return [corpus if example.corpus else _own(example) for example in examples]
 
 
-def _most(texts: Several[str], scores: Several[float]) -> Graded:
-    """The first of them, best first."""
-    best = heapq.nlargest(RANKED, zip(scores, range(len(texts)), strict=True))
-    return [(texts[place], score) for score, place in best]
+def _once(offered: Several[list[str]]) -> Iterable[list[str]]:
+    """Every list that is an object of its own."""
+    return {id(texts): texts for texts in offered}.values()
+
+
+def _best(texts: Several[str], scores: Several[float], most: int | None) -> Graded:
+    """So many of them, best first."""
+    pairs = sorted(zip(texts, scores, strict=True), key=lambda pair: -pair[1])
+    return pairs[:most]

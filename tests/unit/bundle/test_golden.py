@@ -49,5 +49,25 @@ def test_tags_are_compared_word_by_word() -> None:
         check_golden([recorded], [Answer(("O", "O"), 0.9, (0.9, 0.9))], exact=True)
 
 
+@pytest.mark.parametrize(
+    ("ranking", "same"),
+    [
+        ((("a", 0.50003), ("b", 0.49998)), True),
+        ((("b", 0.50001), ("a", 0.49999)), True),
+        ((("a", 0.501), ("b", 0.5)), False),
+        ((("a", 0.5), ("c", 0.5)), False),
+        ((("a", 0.5),), False),
+    ],
+    ids=["nearly the same scores", "a tie that falls the other way", "another score", "another text", "fewer"],
+)
+def test_ranked_texts_are_compared_by_their_scores(ranking: tuple[tuple[str, float], ...], same: bool) -> None:
+    recorded = Golden(values={"query": "q"}, answer=[["a", 0.5], ["b", 0.5]], probability=0.5, probabilities=())
+    if same:
+        check_golden([recorded], [Answer(ranking, 0.5)], exact=True)
+        return
+    with pytest.raises(BundleError, match=r"golden example 1 .* gave the answer .*, expected \[\['a', 0\.5\]"):
+        check_golden([recorded], [Answer(ranking, 0.5)], exact=True)
+
+
 def test_made_up_sentences_are_all_different() -> None:
     assert len(set(SENTENCES)) == len(SENTENCES) == 5

@@ -118,6 +118,17 @@ def test_a_right_text_that_the_corpus_lacks_is_refused_by_row() -> None:
         ALL.pooled(examples, ["y", "z"])
 
 
+@pytest.mark.parametrize(("corpus", "has"), [([], "no texts"), (["x", " "], "' ' among its texts"), ([3], "3 among")])
+def test_a_corpus_must_hold_texts(corpus: Any, has: str) -> None:
+    with pytest.raises(DataError, match=f"the corpus has {has}"):
+        ALL.pooled([ALL.example(_row(query="a", positive="x"))], corpus)
+
+
+def test_wrong_texts_need_not_stand_in_the_corpus() -> None:
+    examples = [OWN.example(_row(query="a", positive="x", negatives=["y"]))]
+    assert len(OWN.pooled(examples, ["x", "z"])[0].corpus) == 2
+
+
 def test_a_cross_encoder_searches_no_corpus() -> None:
     with pytest.raises(ValidationError, match="cannot search a corpus"):
         Rank(encoder="cross", against="all")

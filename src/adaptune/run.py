@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from adaptune.bundle.answers import encoded_for
+from adaptune.bundle.answers import encoded_for, encoder_of, length_findings
 from adaptune.bundle.save import save_bundle
 from adaptune.bundle.start import continue_from, continued_labels
 from adaptune.core.batch import Batch, Encoded
@@ -18,14 +18,13 @@ from adaptune.core.errors import Interrupted, TrainingError
 from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.log import Progress, notice, warn
 from adaptune.core.run_folder import RunDir
-from adaptune.core.types import Answer, Example, OfSpan, Scores
-from adaptune.data.batches import Batches, Budget, by_rows, collate
-from adaptune.data.encode import encode
+from adaptune.core.types import Answer, Example, Scores
+from adaptune.data.batches import Budget, by_rows, collate
+from adaptune.data.chunks import batches_of
 from adaptune.data.encode_raw import masked_once
-from adaptune.data.encode_spans import encode_spans
-from adaptune.data.encode_text import encode_written
-from adaptune.data.findings import Finding
-from adaptune.data.lengths import lengths
+from adaptune.data.samples import BASELINES, LENGTHS, WARM_START, Sample, sample
+from adaptune.data.stored import Stored, answered
+from adaptune.data.tokens import Tokens, encoded_all
 from adaptune.engine.checkpoint import load_checkpoint, save_checkpoint
 from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
@@ -77,6 +76,8 @@ class Kitchen:
     assembly: Assembly
     encoded: Mapping[str, list[Encoded]]
     lineage: Sequence[Any]
+    tokens: Tokens | None = None
+    """Of training rows that are streamed; `encoded` then has no part "train"."""
 
     @property
     def metric(self) -> str:
@@ -128,12 +129,26 @@ class Kitchen:
 
     def in_order(self, part: str) -> Iterator[Batch]:
         """The batches of a part, each row once, for work without gradients."""
-        encoded = self.encoded[part]
+        encoded = self.encoded[part] if part != "train" else self._looked_at()
         if part == "train":
             encoded = masked_once(encoded, self.assembly.reading, self.recipe.seed)
         pad = self.assembly.backbone.tokenizer.pad_token_id
         budget = Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
         return (collate([encoded[index] for index in indices], pad) for indices in by_rows(encoded, budget))
+
+    def _looked_at(self) -> Sequence[Encoded]:
+        """The training rows that are read before the first step."""
+        found = self.sample(WARM_START, self.recipe.train.warm_start_rows)
+        if self.tokens is not None:
+            return self.tokens.of(found.rows)
+        if found.whole:
+            return self.encoded["train"]
+        rows = frozenset(found.rows.tolist())
+        return [sequence for sequence in self.encoded["train"] if sequence.row in rows]
+
+    def sample(self, purpose: str, rows: int | None) -> Sample:
+        """Training rows for what need not see them all; said where it does not."""
+        return sample(self.examples("train"), self.recipe.task, purpose, rows, seed=self.recipe.seed)
 
 
 def train(recipe: str | Path, *overrides: str, resume: bool = False, overwrite: bool = False) -> Run:
@@ -180,45 +195,31 @@ def set_up(recipe: Recipe, prepared: Prepared) -> Kitchen:
     """Load the model, put the adapter and the head on it, and encode the rows."""
     backbone = load_backbone(recipe.model, words=recipe.head.reads_words)
     start = recipe.method.start
-    labels = recipe.task.labels(prepared.splits.train)
+    train = prepared.splits.train
+    labels = recipe.task.labels(answered(train))
     if start is not None:
         labels = continued_labels(start, recipe.task, labels)
     assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
-    for finding in _lengths(assembly, prepared.splits.train):
+    looked_at = sample(train, recipe.task, LENGTHS, None, seed=recipe.seed).of(train)
+    for finding in length_findings(assembly, looked_at):
         (warn if finding.level == "warning" else notice)(str(finding))
-    return Kitchen(recipe, prepared, assembly, encoded_parts(prepared, assembly, seed=recipe.seed), lineage)
+    return kitchen_of(recipe, prepared, assembly, lineage)
 
 
-def encoded_parts(prepared: Prepared, assembly: Assembly, *, seed: int = 0) -> dict[str, list[Encoded]]:
-    """The rows of train, valid and test as token sequences, their labels as the assembly's."""
-    backbone = assembly.backbone
-    parts = {
-        name: encode(
-            examples,
-            backbone.tokenizer,
-            assembly.labels,
-            max_length=assembly.max_length,
-            segments=backbone.roles.segments,
-            writing=assembly.writing,
-            reading=assembly.reading,
-        )
-        for name, examples in prepared.splits.parts.items()
-        if name != "test" or not assembly.head.reads_words  # texts that are scored are encoded for that
-    }
+def kitchen_of(recipe: Recipe, prepared: Prepared, assembly: Assembly, lineage: Sequence[Any] = ()) -> Kitchen:
+    """An assembly with every part's rows as token sequences; training rows that are streamed become such later."""
+    encoder, cache, train = encoder_of(assembly), recipe.data.token_cache, prepared.splits.train
+    tokens = Tokens(train, encoder, cache=cache) if isinstance(train, Stored) else None
+    if tokens is not None and assembly.writing is not None and assembly.writing.long_target == "refuse":
+        tokens.make_all()  # what is refused is refused before the first step
+    parts = dict(prepared.splits.parts)
+    for left_out in ("train" if tokens is not None else "", "test" if assembly.head.reads_words else ""):
+        parts.pop(left_out, None)  # test rows that are scored by their texts are encoded for that
+    encoded = {name: encoded_all(examples, encoder, cache=cache) for name, examples in parts.items()}
     # Every evaluation in training hides the same tokens.
-    return parts | {"valid": masked_once(parts["valid"], assembly.reading, seed)}
-
-
-def _lengths(assembly: Assembly, train: Sequence[Example]) -> Sequence[Finding]:
-    """What the lengths of the training rows mean for the model."""
-    tokenizer, writing = assembly.backbone.tokenizer, assembly.writing
-    if writing is None:
-        found = lengths(train, tokenizer, assembly.max_length).findings()
-        if assembly.head.target is OfSpan:
-            found += tuple(encode_spans(train, tokenizer, assembly.max_length, segments=False).findings())
-        return found
-    return encode_written(train, tokenizer, writing, assembly.max_length).findings()
+    encoded["valid"] = masked_once(encoded["valid"], assembly.reading, recipe.seed)
+    return Kitchen(recipe, prepared, assembly, encoded, lineage, tokens)
 
 
 def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
@@ -230,8 +231,8 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
         folder.go_on(checkpoint.position.step)
     budget = Budget(tokens=recipe.train.batch_tokens, rows=recipe.train.batch_rows)
     pad = kitchen.assembly.backbone.tokenizer.pad_token_id
-    batches = Batches(
-        kitchen.encoded["train"],
+    batches = batches_of(
+        kitchen.encoded["train"] if kitchen.tokens is None else kitchen.tokens,
         budget,
         pad=pad,
         seed=recipe.seed,
@@ -308,7 +309,8 @@ def measure(kitchen: Kitchen, folder: RunDir) -> Results:
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
     beside, gain = {}, None
     if recipe.evaluate.baselines:
-        beside = baselines(task, kitchen.examples("train"), kitchen.examples("test"))
+        some = kitchen.sample(BASELINES, recipe.evaluate.baseline_rows).of(kitchen.examples("train"))
+        beside = baselines(task, some, kitchen.examples("test"))
     if recipe.evaluate.baselines and of_words:
         plain = kitchen.unadapted().predict("test")
         beside["unadapted"] = kitchen.score("test", plain)

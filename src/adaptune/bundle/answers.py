@@ -6,8 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from adaptune.core.batch import Encoded
-from adaptune.core.types import Answer, Example
-from adaptune.data.encode import encode
+from adaptune.core.types import Answer, Example, OfSpan
+from adaptune.data.encode_spans import encode_spans
+from adaptune.data.encode_text import encode_written
+from adaptune.data.findings import Finding
+from adaptune.data.lengths import lengths
+from adaptune.data.tokens import Encoder
 from adaptune.evaluate.predict import predict
 from adaptune.models.assembly import Assembly
 
@@ -25,15 +29,30 @@ def answer(
 
 def encoded_for(assembly: Assembly, examples: Sequence[Example], *, max_length: int) -> list[Encoded]:
     """Token sequences without labels: one that the bundle never saw has no place in the output layer."""
-    return encode(
-        [_unlabelled(example) for example in examples],
+    return encoder_of(assembly, max_length)([_unlabelled(example) for example in examples])
+
+
+def encoder_of(assembly: Assembly, max_length: int | None = None) -> Encoder:
+    """How rows become tokens, their labels as the assembly's; at most as many as it reads, or the number given."""
+    return Encoder(
         assembly.backbone.tokenizer,
         assembly.labels,
-        max_length=max_length,
+        max_length=assembly.max_length if max_length is None else max_length,
         segments=assembly.backbone.roles.segments,
         writing=assembly.writing,
         reading=assembly.reading,
     )
+
+
+def length_findings(assembly: Assembly, examples: Sequence[Example]) -> Sequence[Finding]:
+    """What the lengths of training rows mean for the model."""
+    tokenizer, writing = assembly.backbone.tokenizer, assembly.writing
+    if writing is None:
+        found = lengths(examples, tokenizer, assembly.max_length).findings()
+        if assembly.head.target is OfSpan:
+            found += tuple(encode_spans(examples, tokenizer, assembly.max_length, segments=False).findings())
+        return found
+    return encode_written(examples, tokenizer, writing, assembly.max_length).findings()
 
 
 def _unlabelled(example: Example) -> Example:

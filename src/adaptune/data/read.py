@@ -15,7 +15,7 @@ from adaptune.data.columns import resolve
 from adaptune.data.config import DataConfig
 from adaptune.data.file import read_table
 from adaptune.data.rows import rows_of
-from adaptune.data.table import Rejected
+from adaptune.data.table import Rejected, Table
 
 SHOWN = 3
 """Bad rows that a message names."""
@@ -54,18 +54,23 @@ def read(
     """
     if files := files_of(str(path)):
         return _read_together(files, config, columns, labelled=labelled, part=part)
-    table, fingerprint = read_table(path, _as_raw_text(path, config, columns), part=part)
+    table, fingerprint = read_table(path, as_raw_text(path, config, columns), part=part)
     if not table.records:
-        _settle(table.rejected, 0, table.source, config)
-        raise DataError(f"{table.source} has no rows; expected at least one{' below its header' if table.hint else ''}")
+        settle(table.rejected, 0, table.source, config)
+        raise no_rows(table)
     names = resolve(table, columns, config.columns, labelled=labelled)
     rows = rows_of(table, columns, names, config)
     table.rejected.sort(key=lambda rejected: rejected.number)
-    _settle(table.rejected, len(rows), table.source, config)
+    settle(table.rejected, len(rows), table.source, config)
     return Read(rows, table.rejected, table.notices, names, fingerprint)
 
 
-def _as_raw_text(path: str | Path, config: DataConfig, columns: Sequence[Column]) -> DataConfig:
+def no_rows(table: Table) -> DataError:
+    """What is said of an empty file."""
+    return DataError(f"{table.source} has no rows; expected at least one{' below its header' if table.hint else ''}")
+
+
+def as_raw_text(path: str | Path, config: DataConfig, columns: Sequence[Column]) -> DataConfig:
     """A .txt file of a task that reads nothing but a text has one a line, whatever commas stand in it."""
     if config.format != "auto" or [column.name for column in columns] != ["text"]:
         return config
@@ -95,6 +100,14 @@ def _read_together(
 
 def examples_of(rows: Sequence[Row], task: Task, config: DataConfig) -> Examples:
     """Every row as the task understands it. Raises DataError for rows it refuses, unless data.on_bad_row is skip."""
+    found = understood(rows, task)
+    if found.rejected:
+        settle(found.rejected, len(found.examples), rows[0].source, config)
+    return found
+
+
+def understood(rows: Sequence[Row], task: Task) -> Examples:
+    """Every row as the task understands it; those it refuses are set aside."""
     found = Examples([])
     for row in rows:
         try:
@@ -102,12 +115,10 @@ def examples_of(rows: Sequence[Row], task: Task, config: DataConfig) -> Examples
         except DataError as error:
             reason = str(error).removeprefix(row.where).lstrip(",: ")
             found.rejected.append(Rejected(row.source, row.number, reason))
-    if found.rejected:
-        _settle(found.rejected, len(found.examples), rows[0].source, config)
     return found
 
 
-def _settle(rejected: Sequence[Rejected], usable: int, source: str, config: DataConfig) -> None:
+def settle(rejected: Sequence[Rejected], usable: int, source: str, config: DataConfig) -> None:
     """Raise DataError where bad rows end the run, or are all there is."""
     if not rejected or (usable and config.on_bad_row == "skip"):
         return

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from json import JSONDecodeError
 from typing import Any
 
 from adaptune.core.errors import DataError
 from adaptune.data.formats.squad import is_squad, squad_rows
+from adaptune.data.large_text import LargeText, numbered_lines
 from adaptune.data.table import Record, Table, shown
 from adaptune.data.text import lines_of
 
@@ -20,25 +21,38 @@ def read_jsonl(text: str, source: str) -> Table:
     """One JSON object a line; blank lines are passed over."""
     table = Table(source, (), [])
     lines = lines_of(text)
+    unfinished = not text.endswith(("\n", "\r"))
+    numbered = ((number, line, unfinished and number == len(lines)) for number, line in enumerate(lines, start=1))
+    table.records.extend(_records(table, numbered))
+    table.columns = _columns(table.records)
+    return table
+
+
+def open_jsonl(text: LargeText, source: str) -> tuple[Table, Iterator[Record]]:
+    """The same as a table without its records, and these one after another. Reads the file once for its columns."""
+    columns = _columns(_records(Table(source, (), []), numbered_lines(text)))
+    table = Table(source, columns, [])
+    return table, _records(table, numbered_lines(text))
+
+
+def _records(table: Table, lines: Iterable[tuple[int, str, bool]]) -> Iterator[Record]:
+    """The object of each line; `lines` are numbers, lines, and whether one has no end."""
     parse = json.JSONDecoder().decode
-    for number, line in enumerate(lines, start=1):
+    for number, line, unfinished in lines:
         if not line.strip():
             continue
         try:
             value = parse(line)
         except JSONDecodeError as error:
-            last = number == len(lines) and not text.endswith(("\n", "\r"))
-            table.reject(number, _not_json(line, error, last=last))
+            table.reject(number, _not_json(line, error, last=unfinished))
             continue
         except RecursionError:
             table.reject(number, f"{shown(line)} is nested too deeply; expected an object of plain values")
             continue
         if isinstance(value, dict):
-            table.records.append(Record(number, value))
+            yield Record(number, value)
         else:
             table.reject(number, f'{shown(value)} is no row; expected an object, {{"text": ..., "label": ...}}')
-    table.columns = _columns(table.records)
-    return table
 
 
 def read_json(text: str, source: str) -> Table:
@@ -105,7 +119,8 @@ def _columns(records: Iterable[Record]) -> tuple[str, ...]:
     """Every key of any record, in the order of first appearance."""
     names: dict[str, None] = {}
     for record in records:
-        names |= dict.fromkeys(record.values)
+        if not record.values.keys() <= names.keys():
+            names |= dict.fromkeys(record.values)
     return tuple(names)
 
 

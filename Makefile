@@ -12,7 +12,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean results-main results-methods
+.PHONY: help demo test test-all lint format clean results-main results-methods bench-large
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -41,6 +41,9 @@ results-main: $(VENV)/.core  ## evidence on real data (ADAPTUNE_DATA=FOLDER, MOD
 results-methods: $(VENV)/.core  ## the same for the table of methods, two runs at once
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evidence.py methods $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) --workers 2
 	@$(BIN)/python bench/tables.py
+
+bench-large: $(VENV)/.core  ## seconds to the first step and peak memory on 2 million rows (MODEL=FOLDER or a name)
+	@$(BIN)/python bench/large.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .assets build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

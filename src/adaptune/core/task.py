@@ -48,7 +48,10 @@ class Task(Part, ABC):
 
     @abstractmethod
     def labels(self, examples: Several[Example]) -> Labels:
-        """The label inventory of labelled training examples, in a stable order. Raises DataError."""
+        """The label inventory of labelled training examples, in a stable order; looks at `expected` alone.
+
+        Raises DataError.
+        """
 
     @abstractmethod
     def score(self, predicted: Several[Any], expected: Several[Any]) -> Scores:
@@ -73,7 +76,7 @@ class Task(Part, ABC):
 
     @abstractmethod
     def strata(self, examples: Several[Example]) -> list[str]:
-        """One stratum a row, for splits that keep class shares."""
+        """One stratum a row, for splits that keep class shares; looks at `expected` alone."""
 
     def sample(self, values: Mapping[str, str]) -> dict[str, Any]:
         """A row's values for texts that were made up, by column; a task whose rows hold more adds it."""

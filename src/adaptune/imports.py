@@ -16,6 +16,7 @@ from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head
 from adaptune.core.log import notice, warn
 from adaptune.core.types import Labels, Scores
+from adaptune.data.stored import answered
 from adaptune.engine.warm_start import warm_start
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
@@ -24,7 +25,7 @@ from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, prepare
 from adaptune.recipe import Recipe
 from adaptune.recipe.values import DEFAULT_METHOD
-from adaptune.run import Kitchen, encoded_parts
+from adaptune.run import Kitchen, kitchen_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ def _put_together(
     if head is None:
         if given:
             raise Unsupported("--labels names the rows of a classifier, and this adapter holds none; leave it out")
-        labels = recipe.task.labels(prepared.splits.train)
+        labels = recipe.task.labels(answered(prepared.splits.train))
         assembly = Assembly(backbone, adopted.method, recipe.head, labels, seed=recipe.seed)
     else:
         if recipe.task.name != (task := "tag" if head.name == "tag" else "classify"):
@@ -91,12 +92,12 @@ def _put_together(
                 f"write task: {task}, or train the head with adaptune"
             )
         _check_unsaid("head", recipe.head, HEADS.get(recipe.task.default_head)(), head)
-        labels = _labels(head, adopted, backbone, given, recipe.task.labels(prepared.splits.train))
+        labels = _labels(head, adopted, backbone, given, recipe.task.labels(answered(prepared.splits.train)))
         assembly = Assembly(backbone, adopted.method, head, labels, seed=recipe.seed)
         load_head(assembly.head, assembly.layer, adopted, backbone, labels)
     assembly.method.load(assembly.trunk, adopted.state)
     assembly.eval()
-    kitchen = Kitchen(recipe, prepared, assembly, encoded_parts(prepared, assembly), ())
+    kitchen = kitchen_of(recipe, prepared, assembly)
     if head is None:
         _fit(kitchen)
     return kitchen

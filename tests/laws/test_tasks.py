@@ -523,6 +523,15 @@ def test_every_row_has_a_stratum(task: Task, examples: list[Example]) -> None:
     )
 
 
+def test_strata_and_labels_look_at_answers_alone(task: Task, examples: list[Example]) -> None:
+    """Of rows that are streamed nothing else is at hand then."""
+    alone = [Example(Row("", 0, {}), (), example.expected) for example in examples]
+    assert task.strata(alone) == task.strata(examples)
+    assert task.labels(alone) == task.labels(examples)
+    assert task.labels(alone).counts == task.labels(examples).counts
+    assert task.labels(alone).moments == task.labels(examples).moments
+
+
 def test_a_described_answer_is_plain_json(task: Task, examples: list[Example]) -> None:
     described = [task.describe(example, Answer(example.expected, 0.5)) for example in examples]
     assert json.loads(json.dumps(described)) == described

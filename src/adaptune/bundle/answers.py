@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from adaptune.core.batch import Encoded
 from adaptune.core.types import Answer, Example
-from adaptune.data.encode import encode
+from adaptune.data.tokens import Encoder
 from adaptune.evaluate.predict import predict
 from adaptune.models.assembly import Assembly
 
@@ -27,11 +27,15 @@ def encoded_for(
     assembly: Assembly, examples: Sequence[Example], *, max_length: int, labelled: bool = False
 ) -> list[Encoded]:
     """Token sequences; without labels, of which one that the bundle never saw has no place in the output layer."""
-    return encode(
-        examples if labelled else [_unlabelled(example) for example in examples],
+    return encoder_of(assembly, max_length)(examples if labelled else [_unlabelled(example) for example in examples])
+
+
+def encoder_of(assembly: Assembly, max_length: int | None = None) -> Encoder:
+    """How rows become tokens, their labels as the assembly's; at most as many as it reads, or the number given."""
+    return Encoder(
         assembly.backbone.tokenizer,
         assembly.labels,
-        max_length=max_length,
+        max_length=assembly.max_length if max_length is None else max_length,
         segments=assembly.backbone.roles.segments,
         writing=assembly.writing,
         reading=assembly.reading,

@@ -83,6 +83,13 @@ def recover(path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def cache_folder() -> Path:
+    """Where what can be had again is kept: $ADAPTUNE_CACHE, or adaptune/ in the user's cache folder."""
+    if given := os.environ.get("ADAPTUNE_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adaptune"
+
+
 def _beside(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.part")
 

@@ -46,6 +46,8 @@ class Task(Part, ABC):
     default_head: ClassVar[str]
     target: ClassVar[type[Target]] = OfSequence
     """What its rows' targets are: one of a whole sequence, or one of every word."""
+    by_row: ClassVar[bool] = True
+    """Whether an example and its tokens depend on one row alone: only such rows are streamed, their tokens cached."""
     likelihood: ClassVar[bool] = False
     """Where texts are written: whether the loss and the perplexity of the expected ones are among the scores."""
     unlabelled: ClassVar[str] = (
@@ -72,7 +74,10 @@ class Task(Part, ABC):
 
     @abstractmethod
     def labels(self, examples: Several[Example]) -> Labels:
-        """The label inventory of labelled training examples, in a stable order. Raises DataError."""
+        """The label inventory of labelled training examples, in a stable order; looks at `expected` alone.
+
+        Raises DataError.
+        """
 
     @abstractmethod
     def score(self, predicted: Several[Any], expected: Several[Any]) -> Scores:
@@ -97,7 +102,7 @@ class Task(Part, ABC):
 
     @abstractmethod
     def strata(self, examples: Several[Example]) -> list[str]:
-        """One stratum a row, for splits that keep class shares."""
+        """One stratum a row, for splits that keep class shares; looks at `expected` alone."""
 
     def sample(self, values: Mapping[str, str]) -> dict[str, Any]:
         """A row's values for texts that were made up, by column; a task whose rows hold more adds it."""

@@ -46,9 +46,16 @@ class DataConfig(Config):
     train_rows: int | None = Field(default=None, ge=1)
     """At most so many training rows, drawn by the seed with every class in its share; none: all of them."""
     valid_rows: int | None = Field(default=None, ge=1)
-    """At most so many validation rows, drawn likewise."""
+    """At most so many validation rows, drawn likewise; none: all, but 2,000 where cut from rows that are streamed."""
     test_rows: int | None = Field(default=None, ge=1)
-    """At most so many test rows, drawn likewise."""
+    """At most so many test rows, drawn likewise; none: all, but 10,000 where cut from rows that are streamed."""
+    stream: Literal["auto", "always", "never"] = "auto"
+    """Whether rows are read one after another into a temporary file (TMPDIR says where) instead of into memory, and
+    become tokens only when training comes to them; auto: of files of more than 32 MB, and of data sets of a hub that
+    say that they are larger, which are then not downloaded either."""
+    token_cache: bool = True
+    """Whether the tokens of parts of 5,000 rows or more are kept for later runs, in $ADAPTUNE_CACHE/tokens (else
+    ~/.cache/adaptune/tokens)."""
     labels: dict[str, str] = Field(default={})
     """What stands in the label column, and the label it means: `{0: negative, 1: positive}`; none may be left out."""
     on_bad_row: Literal["fail", "skip"] = "fail"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from adaptune.core.errors import DataError
 from adaptune.core.task import Task
-from adaptune.core.types import Example, OfLabels, OfMarked, OfRow, OfSequence, OfText, OfWords, Row
-from adaptune.data.findings import SHOWN, Finding, Findings
+from adaptune.core.types import Example
+from adaptune.data.findings import LISTED, SHOWN, Finding, Findings, Level
 from adaptune.data.lengths import Lengths, lengths
-from adaptune.data.split import same_text
+from adaptune.data.outline import EMPTY, UNLABELLED, WRITTEN, Outline, outline_of
+from adaptune.data.stored import answered, outline
 from adaptune.data.table import Rejected
 
 __all__ = ["Finding", "Findings", "Lengths", "class_counts", "diagnose", "lengths"]
@@ -26,46 +30,60 @@ def diagnose(splits: Mapping[str, Sequence[Example]], task: Task, rejected: Sequ
 
     `rejected` are rows that could not be read or understood; each kind of them is an error.
     """
-    splits = {part: examples for part, examples in splits.items() if examples}
+    parts = [Part(name, examples, outline(examples)) for name, examples in splits.items() if examples]
+    texts = _numbered([part.outline.texts for part in parts])
+    answers = _numbered([part.outline.answers for part in parts])
     found = [*_rejections(rejected)]
-    for part, examples in splits.items():
-        found += [*_empty(part, examples), *_unlabelled(part, examples), *_repeated(part, examples)]
-    found += [*_unknown_labels(splits, task), *_leaks(splits), *_contradictions(splits)]
-    counts = {part: class_counts(examples) for part, examples in splits.items()}
+    for part, text, answer in zip(parts, texts, answers, strict=True):
+        found += [*_flagged(part), *_repeated(part, text, answer)]
+    found += [*_unknown_labels(parts, task), *_leaks(parts, texts), *_contradictions(parts, texts, answers)]
+    counts = {part.name: part.outline.class_counts() for part in parts}
     found += _shares(counts.get("train", {}))
-    return Findings((), {part: len(examples) for part, examples in splits.items()}, counts).plus(found)
+    return Findings((), {part.name: len(part.examples) for part in parts}, counts).plus(found)
 
 
 def class_counts(examples: Sequence[Example]) -> dict[str, int]:
     """Labelled items of each class, the most frequent first; where words are tagged, the spans of each type."""
-    counts = Counter(
-        _spoken(label, of_words)
-        for example in examples
-        for of_words, label in _labels(example)
-        if _counts(label, of_words)
-    )
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    return outline_of(examples).class_counts()
 
 
-def _labels(example: Example) -> Iterator[tuple[bool, str]]:
-    """Every label of an example, and whether a word carries it."""
-    of_row = any(isinstance(sequence.target, OfRow) for sequence in example.sequences)
-    for sequence in example.sequences[: 1 if of_row else None]:
-        if isinstance(sequence.target, OfWords):
-            yield from ((True, value) for value in sequence.target.values if value is not None)
-        elif isinstance(sequence.target, OfLabels):
-            yield from ((False, value) for value in sequence.target.values)
-        elif isinstance(sequence.target, (OfSequence, OfMarked, OfRow)) and isinstance(sequence.target.value, str):
-            yield False, sequence.target.value
+Numbers = NDArray[np.int64]
 
 
-def _counts(label: str, of_words: bool) -> bool:
-    """Whether a label opens an item of its class: of a span only its first word's does."""
-    return not of_words or label.startswith("B-")
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a run and its outline."""
+
+    name: str
+    examples: Sequence[Example]
+    outline: Outline
 
 
-def _spoken(label: str, of_words: bool) -> str:
-    return label[2:] if of_words else label
+def _numbered(columns: Sequence[NDArray[np.generic]]) -> list[Numbers]:
+    """Columns of several parts with their values as numbers, the same for equal ones."""
+    if not columns:
+        return []
+    _, numbers = np.unique(np.concatenate(columns), return_inverse=True)
+    return np.split(numbers.astype(np.int64), np.cumsum([len(column) for column in columns])[:-1])
+
+
+def _first(values: Numbers) -> Numbers:
+    """For each row the first one with an equal value."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    return first[inverse]
+
+
+def _finding(level: Level, text: str, rows: Sequence[int] | Numbers, name: Callable[[int], str]) -> Finding:
+    """A finding that names its rows, as far as they are not too many."""
+    return Finding(level, text, tuple(name(int(row)) for row in rows[:LISTED]), max(0, len(rows) - LISTED))
+
+
+def _where(examples: Sequence[Example]) -> Callable[[int], str]:
+    return lambda row: examples[row].row.where
+
+
+def _pairs(ones: Sequence[Example], others: Sequence[Example], other_of: Mapping[int, int]) -> Callable[[int], str]:
+    return lambda row: _as_in(ones[row], others[other_of[row]])
 
 
 def _rejections(rejected: Sequence[Rejected]) -> Iterator[Finding]:
@@ -73,90 +91,101 @@ def _rejections(rejected: Sequence[Rejected]) -> Iterator[Finding]:
         yield Finding("error", str(row))
 
 
-def _empty(part: str, examples: Sequence[Example]) -> Iterator[Finding]:
-    rows = tuple(example.row.where for example in examples if _lacks_text(example))
-    if rows:
-        yield Finding("error", f"{part}: {_rows(len(rows))} without text; fill or remove them", rows)
+def _flagged(part: Part) -> Iterator[Finding]:
+    for flag, what, remedy in (
+        (EMPTY, "without text", "fill or remove them"),
+        (UNLABELLED, "without a label", "label or remove them"),
+    ):
+        rows = part.outline.having(flag)
+        if len(rows):
+            text = f"{part.name}: {_rows(len(rows))} {what}; {remedy}"
+            yield _finding("error", text, rows, _where(part.examples))
 
 
-def _lacks_text(example: Example) -> bool:
-    """Whether one of its texts, or all words of one, are empty."""
-    inputs = [part for sequence in example.sequences for part in (sequence.first, sequence.second) if part is not None]
-    return any(not "".join(part).strip() for part in inputs)
+def _repeated(part: Part, texts: Numbers, answers: Numbers) -> Iterator[Finding]:
+    first = _first(texts * (answers.max() + 1) + answers)
+    again = np.flatnonzero(first != np.arange(len(first)))
+    if len(again):
+        text = f"{part.name}: {_rows(len(again))} with the text and label of an earlier one"
+        text = f"{text}; remove repetitions that your users' data would not have"
+        same = dict(zip(again.tolist(), first[again].tolist(), strict=True))
+        yield _finding("warning", text, again, _pairs(part.examples, part.examples, same))
 
 
-def _unlabelled(part: str, examples: Sequence[Example]) -> Iterator[Finding]:
-    rows = tuple(example.row.where for example in examples if example.expected is None)
-    if rows:
-        yield Finding("error", f"{part}: {_rows(len(rows))} without a label; label or remove them", rows)
-
-
-def _repeated(part: str, examples: Sequence[Example]) -> Iterator[Finding]:
-    first: dict[tuple[str, str], Row] = {}
-    again = []
-    for example in examples:
-        row = first.setdefault((same_text(example), repr(example.expected)), example.row)
-        if row is not example.row:
-            again.append(_as_in(example.row, row))
-    if again:
-        text = f"{part}: {_rows(len(again))} with the text and label of an earlier one"
-        yield Finding("warning", f"{text}; remove repetitions that your users' data would not have", tuple(again))
-
-
-def _unknown_labels(splits: Mapping[str, Sequence[Example]], task: Task) -> Iterator[Finding]:
+def _unknown_labels(parts: Sequence[Part], task: Task) -> Iterator[Finding]:
     """Labels that no training row shows cannot be learned."""
-    train = [example for example in splits.get("train", ()) if example.expected is not None]
+    train = [example for part in parts if part.name == "train" for example in answered(part.examples)]
     try:
-        known = task.labels(train)
+        known = task.labels([example for example in train if example.expected is not None])
     except DataError as error:
         yield Finding("error", str(error))
         return
-    for part, examples in splits.items():
-        rows: dict[str, list[str]] = defaultdict(list)
-        for example in examples:
-            for label in dict.fromkeys(
-                _spoken(label, words) for words, label in _labels(example) if label not in known
-            ):
-                rows[label].append(example.row.where)
-        for label, where in rows.items():
-            advice = f"add training rows of it, or correct or remove {'this row' if len(where) == 1 else 'these rows'}"
-            yield Finding("error", f"{part}: the label {label!r} stands in no training row; {advice}", tuple(where))
+    for part in parts:
+        for label, rows in _by_unknown_label(part.outline, known.names).items():
+            advice = f"add training rows of it, or correct or remove {'this row' if len(rows) == 1 else 'these rows'}"
+            text = f"{part.name}: the label {label!r} stands in no training row; {advice}"
+            yield _finding("error", text, rows, _where(part.examples))
 
 
-def _leaks(splits: Mapping[str, Sequence[Example]]) -> Iterator[Finding]:
+def _by_unknown_label(found: Outline, known: Sequence[str]) -> dict[str, list[int]]:
+    """The rows of each label that is not known, in the order of its first row."""
+    names = frozenset(known)
+    unknown = {
+        number: list(dict.fromkeys(spoken for label, spoken in kind.seen if label not in names))
+        for number, kind in enumerate(found.kinds)
+        if any(label not in names for label, _ in kind.seen)
+    }
+    rows: dict[str, list[int]] = {}
+    for row in np.flatnonzero(np.isin(found.kind_of, list(unknown))).tolist():
+        for label in unknown[int(found.kind_of[row])]:
+            rows.setdefault(label, []).append(row)
+    return rows
+
+
+def _leaks(parts: Sequence[Part], texts: Sequence[Numbers]) -> Iterator[Finding]:
     """Texts that stand in two parts make scores better than they are."""
+    by_name = {part.name: (part.examples, of) for part, of in zip(parts, texts, strict=True)}
     for one, other in (("train", "test"), ("train", "valid"), ("valid", "test")):
-        rows = {same_text(example): example.row for example in reversed(splits.get(one, ()))}
-        both = [(example.row, rows.get(same_text(example))) for example in splits.get(other, ())]
-        found = tuple(_as_in(row, same) for row, same in both if same is not None)
-        if found:
-            text = f"{_rows(len(found))} of {other} {'has' if len(found) == 1 else 'have'} a text that is also in {one}"
-            yield Finding("warning", f"{text}, which flatters the scores; remove it from one of them", found)
+        if one not in by_name or other not in by_name:
+            continue
+        (earlier, there), (later, here) = by_name[one], by_name[other]
+        values, first = np.unique(there, return_index=True)
+        rows = np.flatnonzero(np.isin(here, values))
+        if len(rows):
+            text = f"{_rows(len(rows))} of {other} {'has' if len(rows) == 1 else 'have'} a text that is also in {one}"
+            text = f"{text}, which flatters the scores; remove it from one of them"
+            same = dict(zip(rows.tolist(), first[np.searchsorted(values, here[rows])].tolist(), strict=True))
+            yield _finding("warning", text, rows, _pairs(later, earlier, same))
 
 
-def _contradictions(splits: Mapping[str, Sequence[Example]]) -> Iterator[Finding]:
+def _contradictions(parts: Sequence[Part], texts: Sequence[Numbers], answers: Sequence[Numbers]) -> Iterator[Finding]:
     """Of one source there may be several texts."""
-    first: dict[str, Example] = {}
-    against = []
-    for example in (example for examples in splits.values() for example in examples if not _is_written(example)):
-        other = first.setdefault(same_text(example), example)
-        if other.expected != example.expected:
-            labels = (example.expected, other.expected)
-            named = f": {labels[0]!r}, there {labels[1]!r}" if all(isinstance(label, str) for label in labels) else ""
-            against.append(_as_in(example.row, other.row, named))
-    if against:
+    if not parts:
+        return
+    starts = np.cumsum([0] + [len(part.examples) for part in parts])
+    judged = np.flatnonzero(np.concatenate([part.outline.flags for part in parts]) & WRITTEN == 0)
+    answer, first = np.concatenate(answers)[judged], _first(np.concatenate(texts)[judged])
+    against = np.flatnonzero(answer != answer[first])
+
+    def example(place: int) -> Example:
+        part = int(np.searchsorted(starts, judged[place], side="right")) - 1
+        return parts[part].examples[int(judged[place] - starts[part])]
+
+    def named(place: int) -> str:
+        one, other = example(place), example(int(first[place]))
+        labels = (one.expected, other.expected)
+        says = f": {labels[0]!r}, there {labels[1]!r}" if all(isinstance(label, str) for label in labels) else ""
+        return _as_in(one, other, says)
+
+    if len(against):
         text = f"{_rows(len(against))} with a text that has another label elsewhere"
-        yield Finding("warning", f"{text}; correct the labels, or remove one of each pair", tuple(against))
+        yield _finding("warning", f"{text}; correct the labels, or remove one of each pair", against, named)
 
 
-def _is_written(example: Example) -> bool:
-    return any(isinstance(sequence.target, OfText) for sequence in example.sequences)
-
-
-def _as_in(row: Row, other: Row, more: str = "") -> str:
+def _as_in(one: Example, other: Example, more: str = "") -> str:
     """`test.csv, row 3 (as in train.csv, row 7)`"""
-    where = f"row {other.number}" if other.source == row.source else other.where
-    return f"{row.where} (as in {where}{more})"
+    where = f"row {other.row.number}" if other.row.source == one.row.source else other.row.where
+    return f"{one.row.where} (as in {where}{more})"
 
 
 def _shares(counts: Mapping[str, int]) -> Iterator[Finding]:

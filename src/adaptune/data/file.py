@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from adaptune.core.bio import looks_like_tag
 from adaptune.core.errors import DataError, nearest
 from adaptune.data.config import DataConfig, Format
-from adaptune.data.formats.annotated import with_spans
+from adaptune.data.formats.annotated import holds_spans, with_spans
 from adaptune.data.formats.brat import ANNOTATIONS, TEXT, is_brat, pair_of, read_brat
 from adaptune.data.formats.conll import read_conll
-from adaptune.data.formats.delimited import read_delimited
+from adaptune.data.formats.delimited import open_delimited, read_delimited
 from adaptune.data.formats.hub import is_of_hub, read_hub
-from adaptune.data.formats.json_rows import read_json, read_jsonl
+from adaptune.data.formats.json_rows import open_jsonl, read_json, read_jsonl
 from adaptune.data.formats.parallel import halves, read_parallel
-from adaptune.data.formats.parquet import read_parquet
-from adaptune.data.formats.plain import read_plain
+from adaptune.data.formats.parquet import open_parquet, read_parquet
+from adaptune.data.formats.plain import open_lines, read_plain
 from adaptune.data.formats.semeval import is_semeval, read_semeval
-from adaptune.data.table import Table, shown
+from adaptune.data.large_text import LargeText, scan
+from adaptune.data.table import Opened, Record, Table, shown
 from adaptune.data.text import decode, fault_in, faulty, lines_of
 
 _ENDINGS: dict[str, Format] = {
@@ -42,6 +45,8 @@ _ENDINGS: dict[str, Format] = {
 
 LOOK_AT = 20_000
 """Characters that tell a format."""
+LOOKED_AT = 1000
+"""Rows of a large file that show whether an annotation tool wrote it."""
 
 
 def read_table(
@@ -72,6 +77,64 @@ def read_table(
     if decoded.notice:
         table.notices.insert(0, decoded.notice)
     return (_without_faults(table) if faulty(decoded.text) else table), fingerprint
+
+
+def open_table(path: str | Path, config: DataConfig) -> Opened:
+    """The same as `read_table`, of a file that is too large for memory.
+
+    Files of other formats than csv, tsv, jsonl, parquet and lines, and those whose character set must be guessed, are
+    read whole.
+    """
+    path = Path(path)
+    source = str(path)
+    start = _start(path)
+    if config.format == "parquet" or (config.format == "auto" and _is_parquet(path, start)):
+        table, records = open_parquet(path, source)
+        table.format = "parquet"
+        return Opened(table, _sound(table, records), _fingerprint(path))
+    text = scan(path, config.encoding)
+    kind = None if text is None else _kind_of(path, text, config)
+    if text is None or kind is None:
+        table, fingerprint = read_table(path, config)
+        return Opened(table, iter(table.records), fingerprint)
+    table, records = _opened(text, source, kind, config)
+    first = list(islice(records, LOOKED_AT))
+    if kind == "jsonl" and holds_spans(table, first):  # whose form all rows together show
+        table, fingerprint = read_table(path, config)
+        return Opened(table, iter(table.records), fingerprint)
+    records = chain(first, records)
+    table.format = kind
+    if text.notice:
+        table.notices.insert(0, text.notice)
+    return Opened(table, _sound(table, records) if text.faulty else records, text.fingerprint)
+
+
+def _start(path: Path) -> bytes:
+    """A file's first bytes; one that cannot be read, or is empty, is refused as if it were read whole."""
+    start = b""
+    if path.is_file():
+        with path.open("rb") as file:
+            start = file.read(LOOK_AT)
+    return start if start.strip() else _content(path)
+
+
+def _kind_of(path: Path, text: LargeText, config: DataConfig) -> Format | None:
+    """The format, where it can be read row by row."""
+    kind = format_of(path, text.start(LOOK_AT + 1)) if config.format == "auto" else config.format
+    return kind if kind in ("csv", "tsv", "jsonl", "lines") else None
+
+
+def _opened(text: LargeText, source: str, kind: Format, config: DataConfig) -> tuple[Table, Iterator[Record]]:
+    if kind == "jsonl":
+        return open_jsonl(text, source)
+    if kind == "lines":
+        return open_lines(text, source)
+    return open_delimited(text, source, config, "\t" if kind == "tsv" else ",")
+
+
+def _fingerprint(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_pair(pair: tuple[str, str], source: str, config: DataConfig) -> tuple[Table, str]:
@@ -169,11 +232,14 @@ def _parsed(text: str, source: str, kind: Format, config: DataConfig) -> Table:
 
 def _without_faults(table: Table) -> Table:
     """Set records aside that hold an embedded NUL or a byte that is no character."""
-    sound = []
-    for record in table.records:
+    table.records = list(_sound(table, table.records))
+    return table
+
+
+def _sound(table: Table, records: Iterable[Record]) -> Iterator[Record]:
+    """Records without such faults; the table sets the others aside."""
+    for record in records:
         if reason := fault_in(record.values):
             table.reject(record.number, reason)
         else:
-            sound.append(record)
-    table.records = sound
-    return table
+            yield record

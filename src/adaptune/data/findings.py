@@ -11,6 +11,8 @@ LEVELS: tuple[Level, ...] = ("error", "warning", "note")
 """Worst first."""
 SHOWN = 5
 """Rows and labels that a finding names."""
+LISTED = 10_000
+"""Rows that a finding holds the names of; of more it knows how many they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +24,18 @@ class Finding:
     """What is wrong, and what to do."""
     rows: tuple[str, ...] = ()
     """Every row concerned, as messages name it."""
+    unnamed: int = 0
+    """How many rows are concerned beside these, where they are too many to be named."""
 
     def __str__(self) -> str:
-        more = f" and {len(self.rows) - SHOWN:,} more" if len(self.rows) > SHOWN else ""
+        count = len(self.rows) + self.unnamed
+        more = f" and {count - SHOWN:,} more" if count > SHOWN else ""
         return self.text + (f" [{_listed(self.rows[:SHOWN])}{more}]" if self.rows else "")
+
+    def record(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        unnamed = {"unnamed_rows": self.unnamed} if self.unnamed else {}
+        return {"level": self.level, "text": self.text, "rows": list(self.rows)} | unnamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +64,7 @@ class Findings:
 
     def record(self) -> dict[str, Any]:
         """As JSON holds it."""
-        found = [{"level": finding.level, "text": finding.text, "rows": list(finding.rows)} for finding in self.all]
+        found = [finding.record() for finding in self.all]
         return {
             "rows": dict(self.rows),
             "counts": {part: dict(of) for part, of in self.counts.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,18 +13,27 @@ from adaptune.core.task import Task
 from adaptune.core.types import Example
 from adaptune.data.config import DataConfig
 from adaptune.data.corpus import read_corpus
-from adaptune.data.read import examples_of, read
+from adaptune.data.formats.hub import Drawn
+from adaptune.data.outline import UNLABELLED
 from adaptune.data.split import cut, same_text
+from adaptune.data.stored import Stored, answered
+from adaptune.data.stream import load_examples
 from adaptune.data.table import Rejected
+
+MOST_CUT = {"valid": 2_000, "test": 10_000}
+"""Rows of a part that was cut from streamed rows, where the recipe names no number: every evaluation reads the
+validation rows once more, and so many test rows give a narrow interval."""
+KEPT = 50_000
+"""Rows of a stored part that are taken into memory when there are no more of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Splits:
     """Labelled examples for training, validation and test."""
 
-    train: tuple[Example, ...]
-    valid: tuple[Example, ...]
-    test: tuple[Example, ...]
+    train: Sequence[Example]
+    valid: Sequence[Example]
+    test: Sequence[Example]
     rejected: tuple[Rejected, ...]
     """Rows that were left out because `on_bad_row` says so."""
     fingerprints: Mapping[str, str]
@@ -32,7 +42,7 @@ class Splits:
     """The task's name of a column -> the files' name of it."""
 
     @property
-    def parts(self) -> dict[str, tuple[Example, ...]]:
+    def parts(self) -> dict[str, Sequence[Example]]:
         """train, valid, test by name."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
 
@@ -46,34 +56,36 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
     fingerprints: dict[str, str] = {}
     columns: dict[str, str] = {}
 
-    def part(name: str) -> list[Example] | None:
+    def part(name: str) -> Sequence[Example] | None:
         source = getattr(config, name)
         if source is None:
             return None
-        found = read(source, config, task.columns, part=name)
+        found = load_examples(source, config, task, part=name, drawn=_enough(config, name, seed))
         for text in found.notices:
             notice(text)
-        understood = examples_of(found.rows, task, config)
-        _refuse_unlabelled(understood.examples, name, task)
-        rejected.extend([*found.rejected, *understood.rejected])
+        _refuse_unlabelled(found.examples, name, task)
+        rejected.extend(found.rejected)
         fingerprints[name] = found.fingerprint
         columns.update({column: there for column, there in found.columns.items() if column not in columns})
-        return understood.examples
+        return found.examples
 
     corpus = _corpus(config, task, fingerprints)
     train = part("train")
     assert train is not None, "data.train is required"
     test, valid = part("test"), part("valid")
+    most = {name: getattr(config, f"{name}_rows") for name in ("train", "valid", "test")}
     if test is None and config.test_share > 0:
         train, test = _cut(train, task, config.test_share, seed, "test")
+        most["test"] = most["test"] or _most_cut(test, "test")
     if valid is None:
         train, valid = _cut(train, task, config.valid_share, seed + 1, "valid")
-    train = draw(train, task, config.train_rows, seed + 2)
-    valid = draw(valid, task, config.valid_rows, seed + 3)
-    test = draw(test or [], task, config.test_rows, seed + 4)
-    if task.pools:
+        most["valid"] = most["valid"] or _most_cut(valid, "valid")
+    train = draw(train, task, most["train"], seed + 2)
+    valid = draw(valid, task, most["valid"], seed + 3)
+    test = draw(test or [], task, most["test"], seed + 4)
+    if (corpus := _corpus(config, task, fingerprints)) is not None or task.pools:
         valid, test = task.pooled(valid, corpus), task.pooled(test, corpus)
-    return Splits(tuple(train), tuple(valid), tuple(test), tuple(rejected), fingerprints, columns)
+    return Splits(_settled(train), _settled(valid), _settled(test), tuple(rejected), fingerprints, columns)
 
 
 def _corpus(config: DataConfig, task: Task, fingerprints: dict[str, str]) -> tuple[str, ...] | None:
@@ -90,23 +102,63 @@ def _corpus(config: DataConfig, task: Task, fingerprints: dict[str, str]) -> tup
     return texts
 
 
-def draw(examples: list[Example], task: Task, rows: int | None, seed: int) -> list[Example]:
+def draw(examples: Sequence[Example], task: Task, rows: int | None, seed: int) -> Sequence[Example]:
     """At most so many of the examples, in order and with every stratum in its share."""
     if rows is None or rows >= len(examples):
         return examples
-    drawn = cut(task.strata(examples), rows / len(examples), seed)[1]
-    if len(drawn) > rows:  # more classes than rows
-        drawn = sorted(random.Random(seed).sample(drawn, rows))
-    return [examples[index] for index in drawn]
+    return _taken(examples, drawn(examples, task, rows, seed))
+
+
+def drawn(examples: Sequence[Example], task: Task, rows: int, seed: int) -> list[int]:
+    """At most so many of the examples' indices, in order and with every stratum in its share."""
+    if rows >= len(examples):
+        return list(range(len(examples)))
+    found = cut(task.strata(answered(examples)), rows / len(examples), seed)[1]
+    if len(found) > rows:  # more classes than rows
+        found = sorted(random.Random(seed).sample(found, rows))
+    return found
+
+
+def _enough(config: DataConfig, part: str, seed: int) -> Drawn | None:
+    """How many rows of a stream give a part the rows that it is to have, after others are cut from it."""
+    rows = getattr(config, f"{part}_rows")
+    if rows is None:
+        return None
+    away = 0.0
+    if part == "train":
+        away = (0 if config.valid else config.valid_share) + (0 if config.test else config.test_share)
+    # A little more: classes give their shares to within a row, and rows of one group go one way.
+    return Drawn(math.ceil(1.02 * rows / (1 - away)) + (100 if away else 0), seed)
+
+
+def _most_cut(examples: Sequence[Example], part: str) -> int | None:
+    """How many rows of a part are kept that was cut from stored rows; said where that is fewer."""
+    if not isinstance(examples, Stored) or len(examples) <= MOST_CUT[part]:
+        return None
+    notice(
+        f"{part}: {MOST_CUT[part]:,} of the {len(examples):,} rows that were cut off, for time; set data.{part}_rows "
+        "for another number"
+    )
+    return MOST_CUT[part]
+
+
+def _taken(examples: Sequence[Example], indices: Sequence[int]) -> Sequence[Example]:
+    return examples.take(indices) if isinstance(examples, Stored) else [examples[index] for index in indices]
+
+
+def _settled(examples: Sequence[Example]) -> Sequence[Example]:
+    """In memory, unless they are too many."""
+    return examples if isinstance(examples, Stored) and len(examples) > KEPT else tuple(examples)
 
 
 def _refuse_unlabelled(examples: Sequence[Example], part: str, task: Task) -> None:
     """Every row that trains or scores must have its answer."""
-    for example in examples:
-        if example.expected is None:
-            raise DataError(
-                f"{example.row.where} has no label, and data.{part} needs one in every row; {task.unlabelled}"
-            )
+    if isinstance(examples, Stored):
+        without = next((examples[int(row)] for row in examples.outline.having(UNLABELLED)[:1]), None)
+    else:
+        without = next((example for example in examples if example.expected is None), None)
+    if without is not None:
+        raise DataError(f"{without.row.where} has no label, and data.{part} needs one in every row; {task.unlabelled}")
 
 
 def _group(example: Example) -> str:
@@ -114,13 +166,14 @@ def _group(example: Example) -> str:
 
 
 def _cut(
-    examples: list[Example], task: Task, share: float, seed: int, name: str
-) -> tuple[list[Example], list[Example]]:
+    examples: Sequence[Example], task: Task, share: float, seed: int, name: str
+) -> tuple[Sequence[Example], Sequence[Example]]:
     """Cut one part off; rows with equal inputs stay together."""
-    kept, taken = cut(task.strata(examples), share, seed, groups=[_group(example) for example in examples])
+    groups = examples.outline.groups if isinstance(examples, Stored) else [_group(example) for example in examples]
+    kept, taken = cut(task.strata(answered(examples)), share, seed, groups=groups)
     if not taken:
         raise DataError(
             f"{len(examples)} rows are too few to cut a {name} part from (data.{name}_share is {share}); "
             f"give a file as data.{name}, or more rows"
         )
-    return [examples[index] for index in kept], [examples[index] for index in taken]
+    return _taken(examples, kept), _taken(examples, taken)

@@ -40,7 +40,6 @@ class Mixing(Config):
     def shares(self, rows: Mapping[str, int]) -> dict[str, float]:
         """p_i of every task, from its number of training rows; they add up to 1."""
         tempered = 1 / (self.temperature or USUAL_TEMPERATURE)
-        tempered = 1 / (self.temperature or USUAL_TEMPERATURE)
         exponent = {"proportional": 1.0, "temperature": tempered, "equal": 0.0}[self.by]
         weights = {task: float(n) ** exponent for task, n in rows.items()}
         total = sum(weights.values())

@@ -17,7 +17,7 @@ from adaptune.data.file import read_table
 from adaptune.data.formats.brat import ANNOTATIONS, TEXT, documents_in
 from adaptune.data.formats.parallel import halves
 from adaptune.data.rows import rows_of
-from adaptune.data.table import Rejected
+from adaptune.data.table import Rejected, Table
 
 SHOWN = 3
 """Bad rows that a message names."""
@@ -58,7 +58,7 @@ def read(
     found = [_read_file(file, config, columns, labelled=labelled, part=part) for file in files or [str(path)]]
     rows = [row for one in found for row in one.rows]
     rejected = [row for one in found for row in one.rejected]
-    _settle(rejected, len(rows), str(path), config)
+    settle(rejected, len(rows), str(path), config)
     if not rows:
         raise DataError(
             f"{path} has no rows; expected at least one{', a relation (R1, tab, ...) each' if files else ''}"
@@ -76,10 +76,10 @@ def read(
 def _read_file(path: str | Path, config: DataConfig, columns: Sequence[Column], *, labelled: bool, part: str) -> Read:
     """The rows of one file, and those that could not be read."""
     relations = any(column.name == "relation" for column in columns)
-    table, fingerprint = read_table(path, _as_raw_text(path, config, columns), part=part, relations=relations)
+    table, fingerprint = read_table(path, as_raw_text(path, config, columns), part=part, relations=relations)
     # Of documents, some may hold no relation.
     if not table.records and not table.rejected and not (relations and table.format == "brat"):
-        raise DataError(f"{table.source} has no rows; expected at least one{' below its header' if table.hint else ''}")
+        raise no_rows(table)
     if not table.records:
         return Read([], table.rejected, table.notices, {}, fingerprint)
     names = resolve(table, columns, config.columns, labelled=labelled)
@@ -88,7 +88,12 @@ def _read_file(path: str | Path, config: DataConfig, columns: Sequence[Column], 
     return Read(rows, table.rejected, table.notices, names, fingerprint)
 
 
-def _as_raw_text(path: str | Path, config: DataConfig, columns: Sequence[Column]) -> DataConfig:
+def no_rows(table: Table) -> DataError:
+    """What is said of an empty file."""
+    return DataError(f"{table.source} has no rows; expected at least one{' below its header' if table.hint else ''}")
+
+
+def as_raw_text(path: str | Path, config: DataConfig, columns: Sequence[Column]) -> DataConfig:
     """A .txt file of a task that reads nothing but a text has one a line, whatever commas stand in it."""
     if config.format != "auto" or [column.name for column in columns] != ["text"]:
         return config
@@ -115,6 +120,14 @@ def files_of(pattern: str) -> list[str]:
 
 def examples_of(rows: Sequence[Row], task: Task, config: DataConfig) -> Examples:
     """Every row as the task understands it. Raises DataError for rows it refuses, unless data.on_bad_row is skip."""
+    found = understood(rows, task)
+    if found.rejected:
+        settle(found.rejected, len(found.examples), rows[0].source, config)
+    return found
+
+
+def understood(rows: Sequence[Row], task: Task) -> Examples:
+    """Every row as the task understands it; those it refuses are set aside."""
     found = Examples([])
     for row in task.gathered(rows):
         try:
@@ -122,12 +135,10 @@ def examples_of(rows: Sequence[Row], task: Task, config: DataConfig) -> Examples
         except DataError as error:
             reason = str(error).removeprefix(row.where).lstrip(",: ")
             found.rejected.append(Rejected(row.source, row.number, reason))
-    if found.rejected:
-        _settle(found.rejected, len(found.examples), rows[0].source, config)
     return found
 
 
-def _settle(rejected: Sequence[Rejected], usable: int, source: str, config: DataConfig) -> None:
+def settle(rejected: Sequence[Rejected], usable: int, source: str, config: DataConfig) -> None:
     """Raise DataError where bad rows end the run, or are all there is."""
     if not rejected or (usable and config.on_bad_row == "skip"):
         return

@@ -90,7 +90,7 @@ def _key(value: Any) -> str:
 
 def _with_bio(rows: list[Row], table: Table, config: DataConfig) -> list[Row]:
     """Tags in BIO, by the scheme that all the tags of the file show; what is no list of tags is left to the task."""
-    tagged = {index: tags for index, row in enumerate(rows) if (tags := _tags(row.values.get("tags"))) is not None}
+    tagged = {index: tags for index, row in enumerate(rows) if (tags := tags_of(row.values.get("tags"))) is not None}
     scheme = scheme_of(tagged.values()) if config.scheme == "auto" else config.scheme
     kept = []
     for index, row in enumerate(rows):
@@ -104,7 +104,8 @@ def _with_bio(rows: list[Row], table: Table, config: DataConfig) -> list[Row]:
     return kept
 
 
-def _tags(value: Any) -> list[str] | None:
+def tags_of(value: Any) -> list[str] | None:
+    """A row's tags; None for what is no list of them."""
     if isinstance(value, str):
         return value.split()
     if isinstance(value, (list, tuple)) and all(isinstance(tag, str) for tag in value):

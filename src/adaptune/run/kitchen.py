@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from adaptune.bundle.answers import encoded_for
+from adaptune.bundle.answers import encoded_for, encoder_of
 from adaptune.bundle.manifest import Ancestor
 from adaptune.bundle.start import continue_from, continued_labels
 from adaptune.core.backbone import Backbone
@@ -14,9 +14,12 @@ from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.log import notice, warn
 from adaptune.core.types import Answer, Example, OfSpan, Scores
 from adaptune.data.batches import Batches, Budget, by_rows, collate
-from adaptune.data.encode import encode
+from adaptune.data.chunks import ChunkedBatches, batches_of
 from adaptune.data.encode_raw import masked_once
 from adaptune.data.length_findings import length_findings
+from adaptune.data.samples import LENGTHS, WARM_START, Sample, sample
+from adaptune.data.stored import Stored, answered
+from adaptune.data.tokens import Tokens, encoded_all
 from adaptune.engine.packing import packs
 from adaptune.evaluate.likelihood import likelihood, with_likelihood
 from adaptune.evaluate.predict import AHEAD, WRITTEN_AHEAD, predict, stream
@@ -37,6 +40,8 @@ class Kitchen:
     assembly: Assembly
     encoded: Mapping[str, list[Encoded]]
     lineage: Sequence[Ancestor]
+    tokens: Tokens | None = None
+    """Of training rows that are streamed; `encoded` then has no part "train"."""
 
     @property
     def metric(self) -> str:
@@ -89,11 +94,11 @@ class Kitchen:
             return scores
         return with_likelihood(scores, self.assembly, self.encoded[part], batch_tokens=size)
 
-    def batches(self, seed: int | None = None) -> Batches:
+    def batches(self, seed: int | None = None) -> Batches | ChunkedBatches:
         """The batches to train on, in an order by the recipe's seed or another."""
         train, of_base = self.recipe.train, self.assembly.backbone
-        return Batches(
-            self.encoded["train"],
+        return batches_of(
+            self.encoded["train"] if self.tokens is None else self.tokens,
             Budget(tokens=train.batch_tokens, rows=train.batch_rows),
             pad=of_base.tokenizer.pad_token_id,
             seed=self.recipe.seed if seed is None else seed,
@@ -106,19 +111,33 @@ class Kitchen:
 
     def in_order(self, part: str) -> Iterator[Batch]:
         """The batches of a part, each row once, for work without gradients."""
-        encoded = self.encoded[part]
+        encoded = self.encoded[part] if part != "train" else self._looked_at()
         if part == "train":
             encoded = masked_once(encoded, self.assembly.reading, self.recipe.seed)
         pad = self.assembly.backbone.tokenizer.pad_token_id
         budget = Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
         return (collate([encoded[index] for index in indices], pad) for indices in by_rows(encoded, budget))
 
+    def sample(self, purpose: str, rows: int | None) -> Sample:
+        """Training rows for what need not see them all; said where it does not."""
+        return sample(self.examples("train"), self.recipe.task, purpose, rows, seed=self.recipe.seed)
+
+    def _looked_at(self) -> Sequence[Encoded]:
+        """The training rows that are read before the first step."""
+        found = self.sample(WARM_START, self.recipe.train.warm_start_rows)
+        if self.tokens is not None:
+            return self.tokens.of(found.rows)
+        if found.whole:
+            return self.encoded["train"]
+        rows = frozenset(found.rows.tolist())
+        return [sequence for sequence in self.encoded["train"] if sequence.row in rows]
+
 
 def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None) -> Kitchen:
     """Load the model, unless it is there, put the adapter and the head on it, and encode the rows."""
     backbone = backbone or load_backbone(recipe.model, words=recipe.head.reads_words)
     start = recipe.method.start
-    labels = recipe.task.labels(prepared.splits.train)
+    labels = recipe.task.labels(answered(prepared.splits.train))
     if start is not None:
         labels = continued_labels(start, recipe.task, labels)
     assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
@@ -128,40 +147,32 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
 
 def kitchen_on(assembly: Assembly, recipe: Recipe, prepared: Prepared, lineage: Sequence[Ancestor] = ()) -> Kitchen:
     """The rows as an assembly reads them; says what their lengths mean for the model."""
-    scored, train = recipe.task.likelihood, prepared.splits.train
+    splits = prepared.splits
+    looked_at = sample(splits.train, recipe.task, LENGTHS, None, seed=recipe.seed).of(splits.train)
     for finding in length_findings(
-        [*train, *prepared.splits.valid, *prepared.splits.test] if scored else train,
+        [*looked_at, *splits.valid, *splits.test] if recipe.task.likelihood else looked_at,
         assembly.backbone.tokenizer,
         assembly.max_length,
         writing=assembly.writing,
         spans=assembly.head.target is OfSpan,
     ):
         (warn if finding.level == "warning" else notice)(str(finding))
-    encoded = encoded_parts(prepared, assembly, seed=recipe.seed, scored=scored)
-    return Kitchen(recipe, prepared, assembly, encoded, lineage)
+    return kitchen_of(recipe, prepared, assembly, lineage)
 
 
-def encoded_parts(
-    prepared: Prepared, assembly: Assembly, *, seed: int = 0, scored: bool = False
-) -> dict[str, list[Encoded]]:
-    """The rows of train, valid and test as token sequences, their labels as the assembly's.
-
-    `scored`: also those of texts in test that are to be written.
-    """
-    backbone = assembly.backbone
-    parts = {
-        name: encode(
-            examples,
-            backbone.tokenizer,
-            assembly.labels,
-            max_length=assembly.max_length,
-            segments=backbone.roles.segments,
-            writing=assembly.writing,
-            reading=assembly.reading,
-        )
-        for name, examples in prepared.splits.parts.items()
-        # Texts that are scored are encoded for that.
-        if name != "test" or not assembly.head.reads_words or scored
-    }
+def kitchen_of(recipe: Recipe, prepared: Prepared, assembly: Assembly, lineage: Sequence[Ancestor] = ()) -> Kitchen:
+    """An assembly with every part's rows as token sequences; training rows that are streamed become such later."""
+    encoder, train = encoder_of(assembly), prepared.splits.train
+    cache = recipe.data.token_cache and recipe.task.by_row
+    tokens = Tokens(train, encoder, cache=cache) if isinstance(train, Stored) else None
+    if tokens is not None and assembly.writing is not None and assembly.writing.long_target == "refuse":
+        tokens.make_all()  # what is refused is refused before the first step
+    parts = dict(prepared.splits.parts)
+    if tokens is not None:
+        del parts["train"]
+    if assembly.head.reads_words and not recipe.task.likelihood:
+        parts.pop("test", None)  # test rows that are scored by their texts are encoded for that
+    encoded = {name: encoded_all(examples, encoder, cache=cache) for name, examples in parts.items()}
     # Every evaluation in training hides the same tokens.
-    return parts | {"valid": masked_once(parts["valid"], assembly.reading, seed)}
+    encoded["valid"] = masked_once(encoded["valid"], assembly.reading, recipe.seed)
+    return Kitchen(recipe, prepared, assembly, encoded, lineage, tokens)

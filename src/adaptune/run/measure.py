@@ -8,6 +8,7 @@ from typing import Any
 
 from adaptune.core.run_folder import RunDir
 from adaptune.core.types import Answer, Example, Scores
+from adaptune.data.samples import BASELINES
 from adaptune.engine.fit import Fit
 from adaptune.evaluate.baselines import baselines
 from adaptune.evaluate.intervals import interval, paired_interval
@@ -45,7 +46,8 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
     beside, gain = {}, None
     if recipe.evaluate.baselines:
-        beside = baselines(task, kitchen.examples("train"), kitchen.examples("test"))
+        some = kitchen.sample(BASELINES, recipe.evaluate.baseline_rows).of(kitchen.examples("train"))
+        beside = baselines(task, some, kitchen.examples("test"))
     if recipe.evaluate.baselines and of_words:
         unadapted = kitchen.unadapted()
         plain = unadapted.predict("test")

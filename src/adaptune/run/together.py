@@ -8,8 +8,11 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
+from adaptune.core.errors import Unsupported
 from adaptune.core.run_folder import RunDir
+from adaptune.data.batches import Batches
 from adaptune.data.mixing import Mixed, Mixing
+from adaptune.data.stored import Stored, answered
 from adaptune.engine.fit import Fit
 from adaptune.engine.signals import stopping
 from adaptune.models.joint import Joint, Output
@@ -46,7 +49,7 @@ class Kitchens:
         """The tasks' batches, mixed; each task's rows are in an order of their own."""
         recipe = self.recipe
         return Mixed(
-            {name: kitchen.batches(recipe.seed + place) for place, (name, kitchen) in enumerate(self.of.items())},
+            {name: _in_memory(kitchen, recipe.seed + place) for place, (name, kitchen) in enumerate(self.of.items())},
             {name: len(kitchen.examples("train")) for name, kitchen in self.of.items()},
             recipe.mixing or Mixing(),
             seed=recipe.seed,
@@ -56,18 +59,30 @@ class Kitchens:
 
 def set_up_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> Kitchens:
     """Load the model, put the adapter and every task's head on it, and encode the rows."""
+    for name, one in prepared.items():
+        if isinstance(one.splits.train, Stored):
+            raise Unsupported(
+                f"task {name}: its rows are streamed, and tasks that share adapters hold theirs in memory; set "
+                f"tasks.{name}.data.stream=never where they fit, or adapters=separate"
+            )
     words = any(entry.head.reads_words for entry in recipe.tasks.values())
     backbone = load_backbone(recipe.model, words=words)
     outputs = {}
     for name, entry in recipe.tasks.items():
         with naming(name):
-            outputs[name] = Output(entry.head, entry.task.labels(prepared[name].splits.train))
+            outputs[name] = Output(entry.head, entry.task.labels(answered(prepared[name].splits.train)))
     joint = Joint(backbone, recipe.method, outputs, seed=recipe.seed, dropout=recipe.train.dropout)
     kitchens = {}
     for name, part in joint.of.items():
         with naming(name):
             kitchens[name] = kitchen_on(part, recipe.alone(name), prepared[name])
     return Kitchens(recipe, joint, kitchens, fingerprint_of_tasks(recipe, prepared))
+
+
+def _in_memory(kitchen: Kitchen, seed: int) -> Batches:
+    batches = kitchen.batches(seed)
+    assert isinstance(batches, Batches), "streamed rows were refused"
+    return batches
 
 
 def learn_together(kitchens: Kitchens, folder: RunDir, *, resume: bool) -> Fit:

@@ -28,6 +28,7 @@ class Choose(Task):
     """The number of the first option, where numbers name the right one."""
 
     metric = "accuracy"
+    by_row = False
     metrics = ("accuracy",)
     columns = (
         Column("context", "what is read first, text", ("article", "passage", "premise", "ctx", "sent1", "goal"), False),

@@ -49,6 +49,7 @@ class Rank(Task):
     """How many first places ndcg and recall look at, and how many an answer shows."""
 
     metric: ClassVar[str] = "mrr"
+    by_row: ClassVar[bool] = False
     columns = (
         Column("query", "what is looked for, text", ("question", "anchor", "user", "search", "text")),
         Column("candidates", "texts to be ranked: a list", ("documents", "passages", "items"), False, several=True),

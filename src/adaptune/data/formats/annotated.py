@@ -5,7 +5,7 @@ doccano, Label Studio (JSON and JSON-MIN), CLUENER and spaCy are told by what th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from adaptune.core.errors import DataError
@@ -59,6 +59,12 @@ def with_spans(table: Table, mapped: Collection[str]) -> None:
     if forms:
         table.records = records
     table.columns = tuple(SPANS if name == renamed else name for name in table.columns)
+
+
+def holds_spans(table: Table, records: Sequence[Record]) -> bool:
+    """Whether some of a table's records show a column of marked spans."""
+    some = Table(table.source, table.columns, list(records))
+    return any(_form_of(some, name) is not None for name in some.columns)
 
 
 def _form_of(table: Table, name: str) -> str | None:

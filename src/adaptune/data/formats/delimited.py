@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+from array import array
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Literal
 
 from adaptune.core.errors import DataError
 from adaptune.data.config import DataConfig
+from adaptune.data.large_text import LargeText
 from adaptune.data.table import Record, Table, shown
 
 # The csv module's own limit of 131,072 characters a field is less than some documents have; it can only be set for all.
@@ -23,6 +25,15 @@ _LOOK_AT = 100
 
 def read_delimited(text: str, source: str, config: DataConfig, usual: str) -> Table:
     """The rows of a csv (`usual` a comma) or tsv file (a tab). Raises DataError where its rows cannot be told apart."""
+    table, records = open_delimited(text, source, config, usual)
+    table.records.extend(records)
+    return table
+
+
+def open_delimited(
+    text: str | LargeText, source: str, config: DataConfig, usual: str
+) -> tuple[Table, Iterator[Record]]:
+    """The same as a table without its records, and these one after another; rows that are none the table sets aside."""
     delimiter = config.delimiter or _delimiter_of(text, usual)
     quoted = config.quotes != "none"
     notices = []
@@ -35,40 +46,49 @@ def read_delimited(text: str, source: str, config: DataConfig, usual: str) -> Ta
             raise DataError(f"{source}, {doubt}; double every quote inside a quoted field, or set data.quotes: none")
         quoted = False
         notices.append(f"{source}: quotes are read as text ({doubt}); data.quotes: double forbids it")
-    try:
-        table = _table(text, source, delimiter, quoted=quoted, header=config.header)
-    except _Unbalanced as error:
-        raise DataError(
-            f"{source}, {error}; double every quote inside a quoted field, or set data.quotes: none"
-        ) from None
-    table.notices += notices
+    rows = _sound(_rows(text, delimiter, quoted=quoted), source)
+    first = next(rows, (1, []))
+    columns = _header(first[1], source, first[0]) if config.header else _numbers(len(first[1]))
+    table = Table(source, columns, [], notices=notices)
     if config.header:
         table.hint = "; if its first line is a row and no header, set data.header: false and number the columns"
-    return table
+    return table, _records(table, rows if config.header else chain([first], rows), delimiter, config.header)
 
 
 class _Unbalanced(Exception):
     """A quoted field does not end as it should."""
 
 
-def _doubt(text: str, delimiter: str) -> str:
+def _sound(rows: Iterator[tuple[int, list[str]]], source: str) -> Iterator[tuple[int, list[str]]]:
+    try:
+        yield from rows
+    except _Unbalanced as error:
+        raise DataError(
+            f"{source}, {error}; double every quote inside a quoted field, or set data.quotes: none"
+        ) from None
+
+
+def _doubt(text: str | LargeText, delimiter: str) -> str:
     """Why double quotes seem to be text: every line is a whole row, and quotes would join some, or do not fit."""
     if '"' not in text:
         return ""
-    plain = [(number, len(fields)) for number, fields in _rows(text, delimiter, quoted=False)]
-    if len({width for _, width in plain}) != 1 or plain[0][1] == 1:
+    plain, widths = array("q"), set()
+    for number, fields in _rows(text, delimiter, quoted=False):
+        plain.append(number)
+        widths.add(len(fields))
+    if len(widths) != 1 or widths == {1}:
         return ""
     try:
-        rows = [number for number, _ in _rows(text, delimiter, quoted=True)]
+        rows = array("q", (number for number, _ in _rows(text, delimiter, quoted=True)))
     except _Unbalanced as error:
         return str(error)
     if len(rows) == len(plain):
         return ""
-    first = next((at for at, (number, _) in enumerate(plain[1:], 1) if at >= len(rows) or rows[at] != number), 0)
-    return f"row {plain[first - 1][0]}: a quote would join it with the lines below, which are whole rows"
+    first = next((at for at, number in enumerate(plain[1:], 1) if at >= len(rows) or rows[at] != number), 0)
+    return f"row {plain[first - 1]}: a quote would join it with the lines below, which are whole rows"
 
 
-def _delimiter_of(text: str, usual: str) -> str:
+def _delimiter_of(text: str | LargeText, usual: str) -> str:
     """What separates the fields of the first line; of several, what gives the most rows as many fields as that."""
     header = next(_rows(text, usual, quoted=False), (1, []))[1]
     line = usual.join(header)
@@ -78,7 +98,7 @@ def _delimiter_of(text: str, usual: str) -> str:
     return max(found, key=lambda mark: _agreement(text, mark))
 
 
-def _agreement(text: str, delimiter: str) -> float:
+def _agreement(text: str | LargeText, delimiter: str) -> float:
     counts: Counter[int] = Counter()
     width = 0
     try:
@@ -92,9 +112,9 @@ def _agreement(text: str, delimiter: str) -> float:
     return counts[width] / max(1, counts.total()) if width > 1 else 0.0
 
 
-def _rows(text: str, delimiter: str, *, quoted: bool) -> Iterator[tuple[int, list[str]]]:
+def _rows(text: str | LargeText, delimiter: str, *, quoted: bool) -> Iterator[tuple[int, list[str]]]:
     """Every row that is not blank, and the line where it starts."""
-    lines = io.StringIO(text, newline="")
+    lines = io.StringIO(text, newline="") if isinstance(text, str) else text.lines()
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
     reader = csv.reader(lines, delimiter=delimiter, quoting=quoting, strict=True)
     line = 1
@@ -108,22 +128,13 @@ def _rows(text: str, delimiter: str, *, quoted: bool) -> Iterator[tuple[int, lis
         raise _Unbalanced(f"row {line}: a quoted field {why}") from None
 
 
-def _fits_unquoted(text: str, delimiter: str) -> bool:
-    """Whether every row has as many fields as the first where quotes are text."""
-    return len({len(fields) for _, fields in _rows(text, delimiter, quoted=False)}) == 1
-
-
-def _table(text: str, source: str, delimiter: str, *, quoted: bool, header: bool) -> Table:
-    rows = _rows(text, delimiter, quoted=quoted)
-    first = next(rows, (1, []))
-    columns = _header(first[1], source, first[0]) if header else _numbers(len(first[1]))
-    table = Table(source, columns, [])
-    for number, fields in rows if header else chain([first], rows):
+def _records(table: Table, rows: Iterable[tuple[int, list[str]]], delimiter: str, header: bool) -> Iterator[Record]:
+    columns = table.columns
+    for number, fields in rows:
         if len(fields) == len(columns):
-            table.records.append(Record(number, dict(zip(columns, fields, strict=True))))
+            yield Record(number, dict(zip(columns, fields, strict=True)))
         else:
             table.reject(number, _wrong_width(fields, columns, delimiter, header))
-    return table
 
 
 def _numbers(width: int) -> tuple[str, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from json import JSONDecodeError
 from typing import Any
 
 from adaptune.core.errors import DataError
 from adaptune.data.formats.annotated import row_of_tool
 from adaptune.data.formats.squad import is_squad, squad_rows
+from adaptune.data.large_text import LargeText, numbered_lines
 from adaptune.data.table import Record, Table, shown
 from adaptune.data.text import lines_of
 
@@ -21,22 +22,36 @@ def read_jsonl(text: str, source: str) -> Table:
     """One JSON object a line; blank lines are passed over."""
     table = Table(source, (), [])
     lines = lines_of(text)
+    unfinished = not text.endswith(("\n", "\r"))
+    numbered = ((number, line, unfinished and number == len(lines)) for number, line in enumerate(lines, start=1))
+    table.records.extend(_records(table, numbered))
+    table.columns = _columns(table.records)
+    return table
+
+
+def open_jsonl(text: LargeText, source: str) -> tuple[Table, Iterator[Record]]:
+    """The same as a table without its records, and these one after another. Reads the file once for its columns."""
+    columns = _columns(_records(Table(source, (), []), numbered_lines(text)))
+    table = Table(source, columns, [])
+    return table, _records(table, numbered_lines(text))
+
+
+def _records(table: Table, lines: Iterable[tuple[int, str, bool]]) -> Iterator[Record]:
+    """The object of each line; `lines` are numbers, lines, and whether one has no end."""
     parse = json.JSONDecoder().decode
-    for number, line in enumerate(lines, start=1):
+    for number, line, unfinished in lines:
         if not line.strip():
             continue
         try:
             value = parse(line)
         except JSONDecodeError as error:
-            last = number == len(lines) and not text.endswith(("\n", "\r"))
-            table.reject(number, _not_json(line, error, last=last))
+            table.reject(number, _not_json(line, error, last=unfinished))
             continue
         except RecursionError:
             table.reject(number, f"{shown(line)} is nested too deeply; expected an object of plain values")
             continue
-        _add(table, number, value)
-    table.columns = _columns(table.records)
-    return table
+        if (record := _record(table, number, value)) is not None:
+            yield record
 
 
 def read_json(text: str, source: str) -> Table:
@@ -57,22 +72,23 @@ def read_json(text: str, source: str) -> Table:
         raise DataError(f"{source} is nested too deeply; expected a list of objects of plain values") from None
     table = Table(source, (), [])
     for number, row in enumerate(_rows_in(value, source), start=1):
-        _add(table, number, row)
+        if (record := _record(table, number, row)) is not None:
+            table.records.append(record)
     table.columns = _columns(table.records)
     return table
 
 
-def _add(table: Table, number: int, value: Any) -> None:
-    """Hand one row to the table, as a record or with what is wrong with it."""
+def _record(table: Table, number: int, value: Any) -> Record | None:
+    """One row as a record; the table sets aside what is none, with what is wrong with it."""
     try:
         row = row_of_tool(value)
     except ValueError as error:
         table.reject(number, str(error))
-        return
+        return None
     if isinstance(row, dict):
-        table.records.append(Record(number, row))
-    else:
-        table.reject(number, f'{shown(row)} is no row; expected an object, {{"text": ..., "label": ...}}')
+        return Record(number, row)
+    table.reject(number, f'{shown(row)} is no row; expected an object, {{"text": ..., "label": ...}}')
+    return None
 
 
 def _rows_in(value: Any, source: str) -> list[Any]:
@@ -113,7 +129,8 @@ def _columns(records: Iterable[Record]) -> tuple[str, ...]:
     """Every key of any record, in the order of first appearance."""
     names: dict[str, None] = {}
     for record in records:
-        names |= dict.fromkeys(record.values)
+        if not record.values.keys() <= names.keys():
+            names |= dict.fromkeys(record.values)
     return tuple(names)
 
 

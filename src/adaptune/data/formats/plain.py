@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 
+from adaptune.data.large_text import LargeText, numbered_lines
 from adaptune.data.table import Record, Table
 from adaptune.data.text import lines_of
 
@@ -18,4 +20,11 @@ def read_plain(text: str, source: str, *, paragraphs: bool) -> Table:
     groups = [list(group) for full, group in groupby(lines, key=lambda line: bool(line[1].strip())) if full]
     return Table(
         source, (TEXT,), [Record(group[0][0], {TEXT: "\n".join(line for _, line in group)}) for group in groups]
+    )
+
+
+def open_lines(text: LargeText, source: str) -> tuple[Table, Iterator[Record]]:
+    """A table of lines without its records, and these one after another."""
+    return Table(source, (TEXT,), []), (
+        Record(number, {TEXT: line}) for number, line, _ in numbered_lines(text) if line.strip()
     )

@@ -96,7 +96,8 @@ class Outlines:
         self._texts += text
         self._groups += text if example.group is None else _digest(f"group {example.group}", 16)
         self._answers += self._answer(example.expected)
-        self._flags.append(_flags(example) | (0 if all(map(all, inputs)) else EMPTY))
+        empty = any(not text.strip() for texts in inputs for text in texts)
+        self._flags.append(_flags(example) | (EMPTY if empty else 0))
         self._kind_of += self._kind(example).to_bytes(4, "little")
 
     def finish(self) -> Outline:

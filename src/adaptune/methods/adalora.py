@@ -49,7 +49,7 @@ class Adalora(OnPeft):
     """
 
     paper: ClassVar[str] = "Zhang et al. (2023), Adaptive budget allocation for parameter-efficient fine-tuning, ICLR"
-    learning_rate: ClassVar[float] = 4e-3
+    learning_rate: ClassVar[float] = 2e-3
     peft_type: ClassVar[str | None] = "ADALORA"
     peft_fields: ClassVar[Mapping[str, str]] = {
         "rank": "target_r",
@@ -85,9 +85,10 @@ class Adalora(OnPeft):
     """beta 1, of the running mean of a weight's importance."""
     uncertainty_decay: float = Field(default=0.85, gt=0, lt=1)
     """beta 2, of the running mean of its uncertainty."""
-    learning_rate_ratio: float = Field(default=4.0, ge=1)
+    learning_rate_ratio: float = Field(default=8.0, ge=1)
     """The learning rate of Lambda divided by that of P and Q, which stay orthonormal: a change is as large as Lambda,
-    which starts at zero."""
+    which starts at zero (WNUT17, entity F1 on validation rows after one epoch of two: 0.42 at 1 and twice the rate, 0.52
+    at 8)."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -51,7 +51,7 @@ def test_the_first_layers_of_every_stack_go_without(tiny: Make, make: Make) -> N
 
 
 def test_an_adapter_behind_a_matrix_reads_what_it_gives(tiny: Make, make: Make, moved: Make) -> None:
-    model, method = tiny("gpt2"), make("adapter", reduction_factor=4, activation="gelu", scaling=3)
+    model, method = tiny("gpt2"), make("adapter", variant="pfeiffer", reduction_factor=4, activation="gelu", scaling=3)
     trunk = model.changed(method)
     state = moved(method, trunk)
     x = torch.randn(2, 5, 128)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.methods import METHODS
@@ -70,6 +70,8 @@ class Job:
 class PeerRun:
     """One run of the plain transformers + peft loop on WNUT17, bench/peft_tag.py."""
 
+    recipe: ClassVar[str] = "wnut17"
+    """The one whose rows it reads."""
     seed: int
     rate: float | None = None
     """The learning rate; None: the best by validation of those run with the first seed."""
@@ -212,7 +214,8 @@ def main() -> None:
         return not out.exists()
 
     with ThreadPoolExecutor(options.workers) as pool:
-        left = sum(pool.map(do, GROUPS[options.group]()))
+        jobs = [job for job in GROUPS[options.group]() if options.only in (None, job.recipe)]
+        left = sum(pool.map(do, jobs))
     print(f"{left} runs left for another time, or failed" if left else "every run is there")
 
 
@@ -220,6 +223,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("group", choices=sorted(GROUPS))
+    parser.add_argument("--only", metavar="RECIPE", help="the runs of one recipe")
     parser.add_argument("--models", type=Path, help="folder with minilm/, e5/, smollm2/, splade/")
     parser.add_argument("--budget", type=float, default=60, help="minutes (default: 60)")
     parser.add_argument(

@@ -21,8 +21,8 @@ from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
 from adaptune.models.config import ModelConfig
 from adaptune.models.load import load_backbone
+from adaptune.tasks import TASKS
 from adaptune.tasks.classify import Classify
-from adaptune.tasks.tag import Tag
 
 from .conftest import LABELS, Saved, save
 
@@ -72,10 +72,11 @@ def test_new_labels_get_new_rows_and_old_ones_keep_theirs(saved: Saved, bert: Ba
 def test_a_bundle_of_another_task_lends_its_trunk_alone(saved: Saved, bert: Backbone) -> None:
     folder = saved("lora")
     tags = Labels(("O", "B-place", "I-place"))
-    assert continued_labels(folder, Tag(), tags) == tags
+    task = TASKS.make({"name": "tag"})
+    assert continued_labels(folder, task, tags) == tags
     assembly = _fresh(bert, "lora", tags, "tag")
     head = {name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()}
-    continue_from(assembly, Tag(), folder)
+    continue_from(assembly, task, folder)
     theirs = load_bundle(folder, backbone=bert).assembly
     assert all(torch.equal(a, b) for a, b in zip(assembly.trunk.parameters(), theirs.trunk.parameters(), strict=True))
     assert all(torch.equal(tensor, head[name]) for name, tensor in assembly.layer.state_dict().items())

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import adaptune
-from adaptune.cli import exchange
+from adaptune.cli import exchange, serving
 from adaptune.cli.options import Base, BundleFolder, RemoteCode, Settings, examples_of_file, loaded_bundle
 from adaptune.show import print_manifest, print_report, print_scores, print_table
 
@@ -284,6 +284,8 @@ app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)
 app.command(name="import")(exchange.import_peft)
+app.command()(serving.serve)
+app.command()(serving.key)
 
 
 def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:

@@ -12,8 +12,8 @@ from adaptune.serve.access import Admin, Asking, TheService
 from adaptune.serve.access_log import note
 from adaptune.serve.asked import Asked
 from adaptune.serve.paths import below
-from adaptune.serve.registered import NAME, VERSION, Registered
-from adaptune.serve.service import BASE, Service
+from adaptune.serve.registered import BASE, NAME, VERSION, Registered
+from adaptune.serve.service import Service
 
 Name = Annotated[str, Path(pattern=f"^{NAME}$")]
 NameOrVersion = Annotated[str, Path(pattern=f"^{NAME}(@{VERSION})?$")]

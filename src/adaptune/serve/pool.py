@@ -143,10 +143,10 @@ class Pool:
 
     def sweep(self, busy: Collection[Registered]) -> None:
         """Take out of memory what has no name any more and is in no one's hands."""
-        known = {one for versions in list(self._named.values()) for one in versions}
-        for registered in [one for one in self._hot if one not in known and one not in busy]:
+        wanted = {one for versions in list(self._named.values()) for one in versions} | set(busy)
+        for registered in [one for one in self._hot if one not in wanted]:
             self.cool(registered)
-            self._mixes.pop(registered, None)
+        self._mixes = {one: mixes for one, mixes in self._mixes.items() if one in wanted}
 
     def is_hot(self, registered: Registered) -> bool:
         """Whether it is in memory now."""
@@ -190,11 +190,9 @@ class Pool:
         return known
 
     def _from_disk(self, registered: Registered) -> Hot:
-        if version_of(registered.folder) != registered.version:
-            raise BundleError(
-                f"the folder of bundle {registered.full_name} holds another version by now; load it anew to serve that"
-            )
+        _check_unchanged(registered)
         bundle = load_bundle(registered.folder, backbone=self.backbone)
+        _check_unchanged(registered)  # while it was read
         assembly = bundle.assembly
         state = {name: tensor.clone() for name, tensor in assembly.method.state(assembly.trunk).items()}
         own = bytes_of([*state.values(), *_own(assembly)])
@@ -232,6 +230,13 @@ def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
     """Of distinct storages."""
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
     return sum(storages.values())
+
+
+def _check_unchanged(registered: Registered) -> None:
+    if version_of(registered.folder) != registered.version:
+        raise BundleError(
+            f"the folder of bundle {registered.full_name} holds another version by now; load it anew to serve that"
+        )
 
 
 def _own(assembly: Assembly) -> list[torch.Tensor]:

@@ -14,7 +14,7 @@ from adaptune.serve.access_log import note
 from adaptune.serve.answers import AnyPredictions
 from adaptune.serve.asked import Asked, BundleName, Seconds, Text
 from adaptune.serve.disconnect import while_connected
-from adaptune.serve.service import BASE
+from adaptune.serve.registered import BASE
 
 router = APIRouter(tags=["answers"])
 

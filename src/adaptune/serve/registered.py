@@ -23,6 +23,8 @@ from adaptune.data.encode import encode
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """What a bundle may be called in a request: never a path, never with the `@` before a version."""
+BASE = "base"
+"""How the bare base is called among the bundles."""
 VERSION = r"[0-9a-f]{12}"
 """Digits of the SHA-256 of its manifest, which holds that of its weights."""
 
@@ -115,6 +117,8 @@ def register(folder: Path, name: str, backbone: Backbone) -> Registered:
 
 def check_name(name: str) -> None:
     """Raises BundleError for what is no name of a bundle."""
+    if name == BASE:
+        raise BundleError(f"{BASE!r} is the base model's own name here; give the bundle another")
     if not re.fullmatch(NAME, name):
         raise BundleError(
             f"{name[:100]!r} is no name for a bundle; expected letters, digits, `.`, `_` and `-`, at most 100"

@@ -24,13 +24,11 @@ from adaptune.serve.config import Limits
 from adaptune.serve.errors import TooMuch, Unavailable
 from adaptune.serve.metrics import Metrics
 from adaptune.serve.pool import Pool
-from adaptune.serve.registered import Registered
+from adaptune.serve.registered import BASE, Registered
 from adaptune.serve.registry import Registry
 from adaptune.serve.writing import Completion, Wish
 
 T = TypeVar("T")
-BASE = "base"
-"""How the bare base is called among the bundles."""
 
 
 @dataclass(frozen=True, slots=True)

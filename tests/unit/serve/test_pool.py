@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from adaptune.bundle.load import load_bundle
 from adaptune.core.backbone import Backbone
 from adaptune.core.errors import BundleError, Unsupported
 from adaptune.serve.compute import Asked, answer_all
@@ -124,6 +125,25 @@ def test_unknown_names_and_versions_are_told_with_what_there_is(make: Any, bert:
 def test_a_name_is_never_a_path(make: Any, bert: Backbone, name: str) -> None:
     with pytest.raises(BundleError, match="no name for a bundle"):
         Pool(bert).register(make("one", "classify", "lora"), name)
+
+
+def test_the_bases_own_name_is_no_bundles(make: Any, bert: Backbone) -> None:
+    with pytest.raises(BundleError, match="the base model's own name"):
+        Pool(bert).register(make("one", "classify", "lora"), "base")
+
+
+def test_a_folder_that_changes_while_it_is_read_is_not_served(
+    make: Any, bert: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make("one", "classify", "lora", seed=1)
+
+    def read_late(*given: Any, **more: Any) -> Any:
+        make("one", "classify", "lora", seed=2)
+        return load_bundle(*given, **more)
+
+    monkeypatch.setattr("adaptune.serve.pool.load_bundle", read_late)
+    with pytest.raises(BundleError, match="another version"):
+        Pool(bert).load(folder, "reviews")
 
 
 def test_a_corrupt_bundle_is_refused_and_the_old_version_stays(make: Any, bert: Backbone) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import adaptune
-from adaptune.cli import exchange
+from adaptune.cli import exchange, serving
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -311,6 +311,8 @@ app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)
 app.command(name="import")(exchange.import_peft)
+app.command()(serving.serve)
+app.command()(serving.key)
 
 
 def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:

@@ -87,8 +87,8 @@ class Adalora(OnPeft):
     """beta 2, of the running mean of its uncertainty."""
     learning_rate_ratio: float = Field(default=8.0, ge=1)
     """The learning rate of Lambda divided by that of P and Q, which stay orthonormal: a change is as large as Lambda,
-    which starts at zero (WNUT17, entity F1 on validation rows after one epoch of two: 0.42 at 1 and twice the rate, 0.52
-    at 8)."""
+    which starts at zero (WNUT17, entity F1 on validation rows after one epoch of two: 0.42 at 1 with twice the rate,
+    0.52 at 8)."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

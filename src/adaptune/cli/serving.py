@@ -1,0 +1,77 @@
+"""The verbs that put bundles behind a port. No logic; imports nothing heavy before one runs."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from adaptune.core.errors import MissingExtra
+
+
+def serve(
+    bundles: Annotated[Path, typer.Argument(metavar="FOLDER", help="All bundles below it are served; no others ever.")],
+    backbone: Annotated[str | None, typer.Option(help="Where the base is; else as the first bundle names it.")] = None,
+    host: Annotated[str, typer.Option(help="Address; others than this machine's own need keys.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", min=0, max=65535)] = 8000,
+    keys: Annotated[Path | None, typer.Option(help="A file of lines that `adaptune key` prints.")] = None,
+    registry: Annotated[Path | None, typer.Option(help="A file that keeps what is put and deleted by HTTP.")] = None,
+    most_hot: Annotated[int, typer.Option(help="Bundles in memory; others come from disk.", min=1)] = 64,
+    allow_copies: Annotated[bool, typer.Option("--allow-copies", help="Serve full and top_layers, too.")] = False,
+    words: Annotated[bool, typer.Option("--words", help="Load the base's layer over words in any case.")] = False,
+    batch_tokens: Annotated[int, typer.Option(help="Most tokens of one pass.", min=1)] = 4096,
+    wait_ms: Annotated[float, typer.Option(help="How long an idle model waits for more rows.", min=0)] = 2.0,
+    queue_rows: Annotated[int, typer.Option(help="Rows that may wait; more get 429.", min=1)] = 10_000,
+    seconds: Annotated[float, typer.Option(help="Until an answer must be there.", min=0.001)] = 30.0,
+    rows: Annotated[int, typer.Option(help="Most inputs of a request.", min=1)] = 256,
+    tokens: Annotated[int, typer.Option(help="Most tokens of a request.", min=1)] = 65_536,
+    body_bytes: Annotated[int, typer.Option(help="Largest body of a request.", min=1)] = 2**20,
+    requests_a_minute: Annotated[int | None, typer.Option(help="Of one key; else no limit.", min=1)] = None,
+    log_texts: Annotated[bool, typer.Option("--log-texts", help="Write what was sent into the access log.")] = False,
+) -> None:
+    """Answer over HTTP: any number of bundles on one base.
+
+    \b
+    adaptune serve runs --port 8000
+    adaptune serve bundles --backbone all-MiniLM-L6-v2 --host 0.0.0.0 --keys keys.txt
+    """
+    _check_extra()
+    from adaptune.serve.batcher import Queueing
+    from adaptune.serve.config import Limits, ServeConfig
+    from adaptune.serve.server import Door, Holding
+    from adaptune.serve.server import serve as served
+
+    limits = Limits(
+        body_bytes=body_bytes, rows=rows, tokens=tokens, seconds=seconds, requests_a_minute=requests_a_minute
+    )
+    served(
+        ServeConfig(root=bundles, keys=keys, registry=registry, log_texts=log_texts, limits=limits),
+        Door(host=host, port=port),
+        Holding(most_hot=most_hot, allow_copies=allow_copies, words=words),
+        Queueing(batch_tokens=batch_tokens, wait=wait_ms / 1000, most_rows=queue_rows),
+        model=backbone,
+    )
+
+
+def key(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose key it is, for the log.")],
+    admin: Annotated[bool, typer.Option("--admin", help="It may load and evict bundles, too.")] = False,
+) -> None:
+    """Make an API key: the key on the first line, on the second what the server's file of keys holds.
+
+    \b
+    adaptune key shop
+    """
+    _check_extra()
+    from adaptune.serve.keys import new_key
+
+    for line in new_key(name, admin=admin):
+        typer.echo(line)
+
+
+def _check_extra() -> None:
+    for library in ("fastapi", "uvicorn", "prometheus_client"):
+        if find_spec(library) is None:
+            raise MissingExtra(library, "serve", "serving bundles over HTTP")

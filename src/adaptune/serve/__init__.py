@@ -1,0 +1,1 @@
+"""One base model, many bundles, one server: pool, mixed passes, batches, HTTP."""

@@ -1,0 +1,174 @@
+"""The answers of every task as HTTP gives them: the models behind the OpenAPI schema. Knows no models that compute."""
+
+from __future__ import annotations
+
+from functools import reduce
+from operator import or_
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, create_model
+
+from adaptune.tasks import TASKS
+
+Probability = Annotated[float, Field(ge=0, le=1.0001)]
+"""Sums of rounded numbers may lie a little above 1."""
+
+
+class Answer(BaseModel):
+    """What all answers have in common: they hold what is written here, and nothing else."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+
+class Labelled(Answer):
+    """One label for the whole text."""
+
+    label: str
+    probability: Probability
+    probabilities: dict[str, Probability] | None = None
+    """Of every label, where the request asked for them."""
+
+
+class LabelOfSeveral(Answer):
+    """One of several labels."""
+
+    label: str
+    probability: Probability
+
+
+class SeverallyLabelled(Answer):
+    """Any number of labels, perhaps none."""
+
+    labels: list[LabelOfSeveral]
+    probability: Probability
+    """Of exactly these labels."""
+    probabilities: dict[str, Probability] | None = None
+    """Of every label, where the request asked for them."""
+
+
+class Entity(Answer):
+    """A span of words with a type."""
+
+    type: str
+    words: list[str]
+    start_word: int
+    end_word: int
+    """The word after its last."""
+    text: str | None = None
+    """As the input has it; only where the input was a text, as are the next two."""
+    start: int | None = None
+    """Its first character."""
+    end: int | None = None
+    """The character after its last."""
+    probability: Probability | None = None
+    """Mean over its words."""
+
+
+class Tagged(Answer):
+    """Entities in the order of the text."""
+
+    entities: list[Entity]
+    probability: Probability
+    """Mean over all words."""
+
+
+class Number(Answer):
+    """A number."""
+
+    number: float
+
+
+class Matched(Answer):
+    """A label for a pair of texts, or how alike they are."""
+
+    label: str | None = None
+    score: float | None = None
+    probability: Probability | None = None
+    probabilities: dict[str, Probability] | None = None
+    """Of every label, where the request asked for them."""
+
+
+class Related(Answer):
+    """The relation of two marked entities."""
+
+    relation: str
+    head: str
+    tail: str
+    probability: Probability
+    probabilities: dict[str, Probability] | None = None
+    """Of every relation, where the request asked for them."""
+
+
+class Found(Answer):
+    """A part of the context that answers the question; empty where it does not."""
+
+    answer: str
+    start: int | None
+    """Its first character in the context."""
+    end: int | None
+    """The character after its last."""
+    probability: Probability
+
+
+class Written(Answer):
+    """A text."""
+
+    text: str
+    probability: Probability
+    """Geometric mean over its tokens."""
+
+
+class Judged(Answer):
+    """How probable the model finds a text."""
+
+    log_likelihood: float
+    tokens: int
+    perplexity: float
+    probability: Probability
+    """Geometric mean over its tokens."""
+
+
+ANSWERS: dict[str, type[Answer]] = {
+    "answer": Found,
+    "classify": Labelled,
+    "match": Matched,
+    "multilabel": SeverallyLabelled,
+    "pretrain": Judged,
+    "regress": Number,
+    "relate": Related,
+    "summarise": Written,
+    "tag": Tagged,
+    "translate": Written,
+    "write": Written,
+}
+"""By task; those of a task that is not named here may be any JSON object."""
+
+
+class Predictions(BaseModel):
+    """The answers to a request, one an input, in its order."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    bundle: str
+    version: str
+    """All answers are this version's."""
+    task: str
+    answers: list[Any]
+
+
+def _predictions(task: str) -> type[Predictions]:
+    of_task: Any = Literal[task]
+    answers: Any = list[ANSWERS.get(task, dict[str, JsonValue])]  # type: ignore[misc]
+    name = f"{task.title().replace('_', '')}Predictions"
+    return create_model(
+        name,
+        __base__=Predictions,
+        __doc__=f"Answers of a bundle of the task `{task}`.",
+        task=(of_task, ...),
+        answers=(answers, ...),
+    )
+
+
+MODELS = {task: _predictions(task) for task in TASKS.names()}
+"""By task."""
+AnyPredictions: Any = Annotated[reduce(or_, MODELS.values()), Field(discriminator="task")]

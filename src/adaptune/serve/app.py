@@ -1,0 +1,77 @@
+"""The HTTP application around one pool: routes, limits, log. Opens no port."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+
+import adaptune
+from adaptune.serve import bundles, completions, health, predict
+from adaptune.serve.access_log import AccessLog
+from adaptune.serve.batcher import Queueing
+from adaptune.serve.body import BodyLimit
+from adaptune.serve.config import ServeConfig
+from adaptune.serve.errors import Refused, add_handlers
+from adaptune.serve.keys import Keys, read_keys
+from adaptune.serve.metrics import Metrics
+from adaptune.serve.pool import Pool
+from adaptune.serve.rate import Rate
+from adaptune.serve.registry import Registry
+from adaptune.serve.service import Service
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    code: {"model": Refused, "description": text}
+    for code, text in {
+        400: "The body is no JSON.",
+        401: "No valid API key came with the request.",
+        403: "The key may not do this.",
+        404: "There is no such bundle.",
+        408: "The body came in too slowly.",
+        413: "The request is too large.",
+        422: "The request does not read; the message says what to put right.",
+        429: "Too many requests, or too much is waiting: ask again after the seconds of Retry-After.",
+        503: "The server is shutting down, a bundle cannot be read, or no answer came in time.",
+    }.items()
+}
+
+
+def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, keys: Keys | None = None) -> FastAPI:
+    """The application; `keys` where they are not those of the configuration. Raises AdaptuneError."""
+    metrics, limits = Metrics(), config.limits
+    queueing = queueing or Queueing()
+    registry = Registry(config.registry, config.root)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        service = Service(pool, limits, queueing, metrics, registry=registry)
+        app.state.service = service
+        service.start()
+        try:
+            yield
+        finally:
+            await service.close()
+
+    app = FastAPI(
+        title="adaptune",
+        version=adaptune.__version__,
+        description="One base model, many bundles: typed answers with probabilities.",
+        lifespan=lifespan,
+        docs_url=None,  # both load scripts from elsewhere
+        redoc_url=None,
+        responses=ERRORS,
+    )
+    app.state.config = config
+    app.state.metrics = metrics
+    app.state.keys = read_keys(config.keys, os.environ) if keys is None else keys
+    app.state.rate = Rate(limits.requests_a_minute, time.monotonic) if limits.requests_a_minute else None
+    for router in (predict.router, completions.router, bundles.router, health.router):
+        app.include_router(router)
+    add_handlers(app)
+    app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.body_seconds)
+    app.add_middleware(AccessLog, metrics=metrics)
+    return app

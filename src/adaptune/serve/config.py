@@ -1,0 +1,44 @@
+"""What a server may be told: limits, and where it listens. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from adaptune.core.config import Config
+
+
+class Limits(Config):
+    """What one request, or one caller, may ask for."""
+
+    body_bytes: int = Field(default=2**20, ge=1)
+    """Of a request's body."""
+    body_seconds: float = Field(default=10.0, gt=0)
+    """Until a body must have come in whole."""
+    rows: int = Field(default=256, ge=1)
+    """Inputs of a request."""
+    tokens: int = Field(default=65_536, ge=1)
+    """Tokens of a request, all inputs together, after they were cut to what the model reads."""
+    new_tokens: int = Field(default=1024, ge=1)
+    """Tokens that a request may have written."""
+    seconds: float = Field(default=30.0, gt=0)
+    """Until an answer must be there; a request may ask for less."""
+    connections: int = Field(default=1024, ge=1)
+    """At a time; more are refused at once."""
+    requests_a_minute: int | None = Field(default=None, ge=1)
+    """Of one key (without keys: of one address); none: as many as come."""
+
+
+class ServeConfig(Config):
+    """One server."""
+
+    root: Path
+    """The one folder from which bundles are loaded."""
+    keys: Path | None = None
+    """A file of API keys; none: those of ADAPTUNE_KEYS, or none are asked for."""
+    registry: Path | None = None
+    """A file that keeps what was put and deleted by HTTP, for the next start; none: it is forgotten."""
+    log_texts: bool = False
+    """Whether the access log holds what was sent."""
+    limits: Limits = Limits()

@@ -1,0 +1,248 @@
+"""One backbone, many bundles: registered by their manifests, in memory while they are asked for, on disk otherwise.
+
+Knows no requests. What reads or changes tensors (`load`, `hot`, `cool`) is for one thread, the one that computes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from adaptune.bundle.load import load_bundle
+from adaptune.core.backbone import Backbone
+from adaptune.core.errors import AdaptuneError, BundleError, Unsupported, nearest
+from adaptune.core.method import Member
+from adaptune.models.assembly import Assembly
+from adaptune.serve.mixture import Kind, Mixture, bare, check_mixes, kind_of
+from adaptune.serve.registered import Registered, register, version_of
+
+
+class UnknownBundle(AdaptuneError):
+    """A name that no bundle of this server has."""
+
+
+@dataclass(slots=True, eq=False)
+class Hot:
+    """A bundle in memory."""
+
+    of: Registered
+    layer: nn.Module
+    """The head's."""
+    kind: Kind | None
+    """The mixture in which its adapter stands."""
+    assembly: Assembly | None
+    """Where it cannot share a pass with others: its own trunk over the shared tensors."""
+    own_bytes: int
+    """Of tensors that no other bundle shares."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What stands in memory, in bytes of tensors."""
+
+    base: int
+    hot: int
+    """The own weights of all bundles in memory."""
+    copies: int
+    """Of these, in bundles that are copies of the base."""
+    stacked: int
+    """The adapters' tensors once more, side by side as mixed passes read them."""
+
+
+class Pool:
+    """Bundles on one frozen base; no request ever changes the base."""
+
+    def __init__(
+        self, backbone: Backbone, *, most_hot: int = 64, allow_copies: bool = False, versions: int = 2
+    ) -> None:
+        """`most_hot`: bundles in memory at a time; `versions`: of one name, how many stay registered."""
+        self.backbone = backbone
+        self.most_hot = most_hot
+        self.allow_copies = allow_copies
+        self.versions = versions
+        self.plain = bare(backbone)
+        """The base as it is, for bundles that change nothing in it."""
+        self._named: dict[str, list[Registered]] = {}
+        self._hot: OrderedDict[Registered, Hot] = OrderedDict()
+        self._mixtures: dict[Kind, Mixture] = {}
+        self._mixes: dict[Registered, bool] = {}
+
+    def register(self, folder: Path, name: str) -> Registered:
+        """Make a bundle known by its manifest alone; its tensors are read when it is first asked for.
+
+        A further version of a name takes the name over at once; requests that hold the one before keep it. Raises
+        BundleError, Unsupported.
+        """
+        return self._name(self._read(folder, name))
+
+    def load(self, folder: Path, name: str) -> Registered:
+        """The same with its tensors read and its golden examples asked, before the name is taken over."""
+        found = self._read(folder, name)
+        known = next((old for old in self._named.get(name, ()) if _same(old, found)), found)
+        self.hot(known)
+        return self._name(known)
+
+    def find(self, name: str) -> Registered:
+        """The version that a name now means, or the one of `name@version`. Raises UnknownBundle."""
+        plain, _, version = name.partition("@")
+        versions = self._named.get(plain, [])
+        if not versions:
+            raise UnknownBundle(f"there is no bundle {plain[:100]!r} here{nearest(plain, self._named)}")
+        if not version:
+            return versions[-1]
+        for found in versions:
+            if found.version == version:
+                return found
+        known = ", ".join(found.version for found in versions)
+        raise UnknownBundle(f"bundle {plain!r} has no version {version[:100]!r} here (there are: {known})")
+
+    def names(self) -> list[str]:
+        """Of every bundle, sorted."""
+        return sorted(self._named)
+
+    def versions_of(self, name: str) -> list[Registered]:
+        """The oldest first; the last is the one that the name means. Raises UnknownBundle."""
+        self.find(name)
+        return list(self._named[name])
+
+    def remove(self, name: str) -> list[Registered]:
+        """Forget a bundle, or one version of it; its folder stays. Raises UnknownBundle."""
+        found = self.find(name)
+        versions = self._named[found.name]
+        gone = [found] if "@" in name else list(versions)
+        left = [one for one in versions if one not in gone]
+        if left:
+            self._named[found.name] = left
+        else:
+            del self._named[found.name]
+        return gone
+
+    def hot(self, registered: Registered, keep: Collection[Registered] = ()) -> Hot:
+        """The bundle in memory, read from disk if it was not; the least recently used beyond the limit make room.
+
+        Those of `keep` are never among them. Raises BundleError where its folder holds another version by now.
+        """
+        found = self._hot.get(registered)
+        if found is None:
+            found = self._from_disk(registered)
+            self._make_room(1, {*keep, registered})
+            self._hot[registered] = found
+        self._hot.move_to_end(registered)
+        return found
+
+    def cool(self, registered: Registered) -> None:
+        """Take a bundle out of memory, if it is there."""
+        found = self._hot.pop(registered, None)
+        if found is not None and found.kind is not None:
+            self._mixtures[found.kind].drop(registered)
+
+    def sweep(self, busy: Collection[Registered]) -> None:
+        """Take out of memory what has no name any more and is in no one's hands."""
+        wanted = {one for versions in list(self._named.values()) for one in versions} | set(busy)
+        for registered in [one for one in self._hot if one not in wanted]:
+            self.cool(registered)
+        self._mixes = {one: mixes for one, mixes in self._mixes.items() if one in wanted}
+
+    def is_hot(self, registered: Registered) -> bool:
+        """Whether it is in memory now."""
+        return registered in self._hot
+
+    def count_hot(self) -> int:
+        """How many are in memory."""
+        return len(self._hot)
+
+    def mixture(self, kind: Kind) -> Mixture:
+        """Where the adapters of a kind stand."""
+        if kind not in self._mixtures:
+            self._mixtures[kind] = Mixture(self.backbone)
+        return self._mixtures[kind]
+
+    def memory(self) -> Memory:
+        """What stands in memory now."""
+        hot = list(self._hot.values())
+        return Memory(
+            base=bytes_of(self.backbone.whole.parameters()),
+            hot=sum(one.own_bytes for one in hot),
+            copies=sum(one.own_bytes for one in hot if one.of.is_copy),
+            stacked=sum(mixture.bytes for mixture in list(self._mixtures.values())),
+        )
+
+    def _read(self, folder: Path, name: str) -> Registered:
+        found = register(folder, name, self.backbone)
+        if found.is_copy and not self.allow_copies:
+            raise Unsupported(
+                f"bundle {name!r} of method {found.method.name!r} holds a copy of most of the base; start the server "
+                "with --allow-copies to serve it all the same"
+            )
+        return found
+
+    def _name(self, found: Registered) -> Registered:
+        versions = self._named.get(found.name, [])
+        known = next((old for old in versions if _same(old, found)), found)
+        # One assignment: whoever looks a name up meanwhile finds the old list or the new one.
+        others = [old for old in versions if old.version != known.version]
+        self._named[found.name] = [*others, known][-self.versions :]
+        return known
+
+    def _from_disk(self, registered: Registered) -> Hot:
+        _check_unchanged(registered)
+        bundle = load_bundle(registered.folder, backbone=self.backbone)
+        _check_unchanged(registered)  # while it was read
+        assembly = bundle.assembly
+        state = {name: tensor.clone() for name, tensor in assembly.method.state(assembly.trunk).items()}
+        own = bytes_of([*state.values(), *_own(assembly)])
+        kind = self._kind(registered, Member(registered.method, state))
+        alone = assembly if self._is_alone(registered, kind) else None
+        return Hot(registered, assembly.layer, kind, alone, own)
+
+    def _is_alone(self, registered: Registered, kind: Kind | None) -> bool:
+        """Whether it needs a trunk of its own: its texts are written with one, or its method mixes with no other."""
+        return registered.head.writes or (kind is None and registered.method.changes_trunk)
+
+    def _kind(self, registered: Registered, member: Member) -> Kind | None:
+        """The kind of mixture that the member now stands in, if it can; that it can is tried once."""
+        kind = kind_of(registered.method) if registered.method.changes_trunk and not registered.head.writes else None
+        if kind is None:
+            return None
+        if registered not in self._mixes:
+            try:
+                check_mixes(self.backbone, member)
+                self._mixes[registered] = True
+            except Unsupported:
+                self._mixes[registered] = False
+        if not self._mixes[registered]:
+            return None
+        self.mixture(kind).put(registered, member)
+        return kind
+
+    def _make_room(self, coming: int, keep: Collection[Registered]) -> None:
+        spare = [one for one in self._hot if one not in keep]
+        for registered in spare[: max(0, len(self._hot) + coming - self.most_hot)]:
+            self.cool(registered)
+
+
+def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
+    """Of distinct storages."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+def _check_unchanged(registered: Registered) -> None:
+    if version_of(registered.folder) != registered.version:
+        raise BundleError(
+            f"the folder of bundle {registered.full_name} holds another version by now; load it anew to serve that"
+        )
+
+
+def _own(assembly: Assembly) -> list[torch.Tensor]:
+    """The head's weights, where it has some of its own."""
+    return list(assembly.layer.parameters()) if assembly.head.owns_weights else []
+
+
+def _same(one: Registered, other: Registered) -> bool:
+    return (one.version, one.folder) == (other.version, other.folder)

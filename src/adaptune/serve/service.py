@@ -1,0 +1,275 @@
+"""What the server does, without HTTP: inputs become rows, rows wait for a batch, answers are described."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from adaptune.bundle.inputs import Input
+from adaptune.core.batch import Encoded
+from adaptune.core.errors import AdaptuneError, Unsupported
+from adaptune.core.types import Answer, Example, Labels, Row
+from adaptune.core.types import Sequence as Text
+from adaptune.data.encode import encode
+from adaptune.models.assembly import FEWEST_TOKENS
+from adaptune.serve.batcher import Batcher, Busy, Queueing
+from adaptune.serve.compute import Asked, Found, Vector, answer_all
+from adaptune.serve.config import Limits
+from adaptune.serve.errors import TooMuch, Unavailable
+from adaptune.serve.metrics import Metrics
+from adaptune.serve.pool import Pool
+from adaptune.serve.registered import BASE, Registered
+from adaptune.serve.registry import Registry
+from adaptune.serve.writing import Completion, Wish
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """The answers to one request."""
+
+    bundle: Registered
+    answers: list[dict[str, Any]]
+    tokens: int
+    """That were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The vectors of one request."""
+
+    vectors: list[Vector]
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The texts of one request."""
+
+    bundle: Registered
+    completions: list[Completion]
+    tokens: int
+    """That were read."""
+
+
+class Service:
+    """One pool behind one queue. Its methods are for the event loop; one thread reads for it, another computes."""
+
+    def __init__(self, pool: Pool, limits: Limits, queueing: Queueing, metrics: Metrics, *, registry: Registry) -> None:
+        self.pool = pool
+        self._registry = registry
+        self.limits = limits
+        self.metrics = metrics
+        self.batcher: Batcher[Asked, Found] = Batcher(
+            partial(answer_all, pool, batch_tokens=queueing.batch_tokens), queueing
+        )
+        self.batcher.on_batch = metrics.batch
+        self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
+        # A tokenizer is not for two threads at once.
+        self._tokenizer = deepcopy(pool.backbone.tokenizer)
+        self._reading = 0
+        self._busy: dict[Registered, int] = {}
+        self._watch()
+
+    def start(self) -> None:
+        """Begin to work, in the running event loop."""
+        self.batcher.start()
+
+    async def close(self) -> None:
+        """Finish what was begun."""
+        await self.batcher.close()
+        self._reader.shutdown()
+
+    async def predict(
+        self, name: str, inputs: Sequence[Input], *, probabilities: bool = False, seconds: float | None = None
+    ) -> Predicted:
+        """The answers of the bundle that the name means now, all of one version. Raises AdaptuneError."""
+
+        async def ask(bundle: Registered) -> Predicted:
+            examples, rows = await self._read(len(inputs), lambda: self._encode(bundle, inputs))
+            found = await self._answer(bundle, [Asked(bundle, row) for row in rows], seconds)
+            described = [
+                _described(bundle, example, answer, probabilities=probabilities)
+                for example, answer in zip(examples, found, strict=True)
+                if isinstance(answer, Answer)
+            ]
+            return Predicted(bundle, described, _tokens(rows))
+
+        return await self._of_current(name, ask)
+
+    async def embed(self, name: str, texts: Sequence[str], *, seconds: float | None = None) -> Embedded:
+        """The texts' vectors, of length 1, by a bundle's trunk, or by the base itself. Raises AdaptuneError."""
+
+        async def ask(bundle: Registered | None) -> Embedded:
+            rows = await self._read(len(texts), lambda: self._encode_texts(bundle, texts))
+            found = await self._answer(bundle, [Asked(bundle, row, vector=True) for row in rows], seconds)
+            return Embedded([vector for vector in found if isinstance(vector, tuple)], _tokens(rows))
+
+        return await (ask(None) if name in (BASE, self.pool.backbone.name) else self._of_current(name, ask))
+
+    async def complete(
+        self,
+        name: str,
+        inputs: Sequence[Input],
+        *,
+        most: int | None,
+        stop: tuple[str, ...] = (),
+        temperature: float | None = None,
+        top_p: float | None = None,
+        seconds: float | None = None,
+    ) -> Completed:
+        """Texts of a bundle that writes; what is None is as the bundle was trained. Raises AdaptuneError."""
+
+        async def ask(bundle: Registered) -> Completed:
+            wish = Wish(self._most(bundle, most), stop, temperature, top_p)
+            _, rows = await self._read(len(inputs), lambda: self._encode(bundle, inputs, wish.most))
+            found = await self._answer(bundle, [Asked(bundle, row, wish=wish) for row in rows], seconds)
+            return Completed(bundle, [one for one in found if isinstance(one, Completion)], _tokens(rows))
+
+        return await self._of_current(name, ask)
+
+    async def load(self, folder: Path, name: str) -> Registered:
+        """A bundle under a name, in memory and checked before the name is its own. Raises AdaptuneError."""
+        try:
+            found = await self.batcher.alone(lambda: self.pool.load(folder, name))
+        except OSError as error:
+            raise Unavailable(f"the bundle cannot be read now: {error.strerror or error}; ask again") from error
+        await self._settle(found.name)
+        return found
+
+    async def remove(self, name: str) -> list[Registered]:
+        """Forget a bundle or one version of it; who already waits for its answers gets them. Raises UnknownBundle."""
+        gone = self.pool.remove(name)
+        await self._settle(gone[0].name)
+        return gone
+
+    async def _of_current(self, name: str, ask: Callable[[Registered], Awaitable[T]]) -> T:
+        """Ask the version that the name means; anew where another took the name over and the folder of the first."""
+        bundle = self.pool.find(name)
+        try:
+            with _Held(self._busy, bundle):
+                return await ask(bundle)
+        except Unavailable:
+            now = self.pool.find(name)
+            if now is bundle:
+                raise
+            with _Held(self._busy, now):
+                return await ask(now)
+
+    async def _settle(self, name: str) -> None:
+        """After a name has changed its meaning: room is made, and the change is kept for the next start."""
+        busy = set(self._busy)
+        await self.batcher.alone(lambda: self.pool.sweep(busy))
+        folder = self.pool.find(name).folder if name in self.pool.names() else None
+        try:
+            self._registry.keep(name, folder)
+        except OSError as error:
+            raise Unavailable(
+                f"the change holds until the server stops, and cannot be kept for longer: {error.strerror or error}"
+            ) from error
+
+    async def _answer(self, bundle: Registered | None, asked: list[Asked], seconds: float | None) -> list[Found]:
+        tokens = [sum(one.length for one in row.sequences) for row in asked]
+        if sum(tokens) > self.limits.tokens:
+            raise TooMuch(
+                f"the request has {sum(tokens)} tokens, this server reads {self.limits.tokens} at a time; "
+                "send fewer inputs"
+            )
+        within = min(self.limits.seconds, seconds or self.limits.seconds)
+        found = await self.batcher.answer(asked, tokens, seconds=within)
+        for one in found:
+            if isinstance(one, AdaptuneError):
+                raise Unavailable(str(one))
+        name = BASE if bundle is None else bundle.name
+        self.metrics.rows.labels(name).inc(len(asked))
+        self.metrics.tokens.labels(name).inc(sum(tokens))
+        return found
+
+    async def _read(self, rows: int, read: Callable[[], T]) -> T:
+        """In the reading thread, if there is room for what is read."""
+        if rows > self.limits.rows:
+            raise TooMuch(f"the request has {rows} inputs, this server takes {self.limits.rows} at a time; send fewer")
+        if self._reading and self._reading + rows > self.batcher.config.most_rows:
+            raise Busy("more inputs are waiting than this server lets wait; ask again", 1)
+        self._reading += rows
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._reader, read)
+        finally:
+            self._reading -= rows
+
+    def _encode(
+        self, bundle: Registered, inputs: Sequence[Input], most: int | None = None
+    ) -> tuple[list[Example], list[list[Encoded]]]:
+        examples = bundle.examples(inputs)
+        return examples, bundle.encode(examples, self.pool.backbone, self._tokenizer, most=most)
+
+    def _most(self, bundle: Registered, asked: int | None) -> int:
+        """Tokens of a text. Raises Unsupported for a bundle that writes none, TooMuch for more than there may be."""
+        writing = bundle.head.writing(self.pool.backbone)
+        if writing is None:
+            raise Unsupported(
+                f"bundle {bundle.name!r} of the task {bundle.task.name!r} writes no texts; ask it at /v1/predict"
+            )
+        most = writing.most if asked is None else asked
+        allowed = min(self.limits.new_tokens, bundle.max_length - FEWEST_TOKENS)
+        if most > allowed:
+            raise TooMuch(
+                f"max_tokens is {most}; bundle {bundle.name!r} writes at most {allowed} tokens on this server"
+            )
+        return most
+
+    def _encode_texts(self, bundle: Registered | None, texts: Sequence[str]) -> list[list[Encoded]]:
+        backbone = self.pool.backbone
+        encoded = encode(
+            [Example(Row("input", number, {}), (Text(text),)) for number, text in enumerate(texts, start=1)],
+            self._tokenizer,
+            Labels(()),
+            max_length=backbone.max_length if bundle is None else bundle.max_length,
+            segments=backbone.roles.segments,
+        )
+        return [[one] for one in encoded]
+
+    def _watch(self) -> None:
+        """Numbers that are read when the metrics are."""
+        pool, watch = self.pool, self.metrics.watch
+        watch("adaptune_waiting_rows", "Rows in the queue and in work", lambda: self.batcher.rows)
+        watch("adaptune_bundles", "Bundles registered", lambda: len(pool.names()))
+        watch("adaptune_hot_bundles", "Bundles in memory", pool.count_hot)
+        watch("adaptune_base_bytes", "Tensors of the base", lambda: pool.memory().base)
+        watch("adaptune_bundle_bytes", "Tensors of bundles in memory", lambda: pool.memory().hot)
+        watch("adaptune_stacked_bytes", "Their copies that mixed passes read", lambda: pool.memory().stacked)
+        watch("adaptune_copy_bytes", "Of these, in bundles that copy the base", lambda: pool.memory().copies)
+
+
+class _Held:
+    """Counts the requests that hold a bundle, so that none is swept from under one."""
+
+    def __init__(self, counts: dict[Registered, int], bundle: Registered) -> None:
+        self._counts = counts
+        self._bundle = bundle
+
+    def __enter__(self) -> None:
+        self._counts[self._bundle] = self._counts.get(self._bundle, 0) + 1
+
+    def __exit__(self, *_: object) -> None:
+        self._counts[self._bundle] -= 1
+        if not self._counts[self._bundle]:
+            del self._counts[self._bundle]
+
+
+def _described(bundle: Registered, example: Example, found: Answer, *, probabilities: bool) -> dict[str, Any]:
+    described = bundle.describe(example, found)
+    if probabilities and isinstance(found.value, str | tuple) and len(found.probabilities) == len(bundle.labels):
+        described["probabilities"] = dict(zip(bundle.labels.names, found.probabilities, strict=True))
+    return described
+
+
+def _tokens(rows: Sequence[Sequence[Encoded]]) -> int:
+    return sum(one.length for row in rows for one in row)

@@ -1,0 +1,101 @@
+"""Bundles of several tasks and methods on one tiny model, and apps that serve them in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from fastapi.testclient import TestClient
+
+from adaptune.bundle.save import save_bundle
+from adaptune.core.backbone import Backbone
+from adaptune.core.types import Labels, Scores
+from adaptune.heads import HEADS
+from adaptune.methods import METHODS
+from adaptune.models.assembly import Assembly
+from adaptune.models.config import ModelConfig
+from adaptune.models.load import load_backbone
+from adaptune.serve.app import make_app
+from adaptune.serve.batcher import Queueing
+from adaptune.serve.config import Limits, ServeConfig
+from adaptune.serve.keys import Keys
+from adaptune.serve.paths import bundles_below
+from adaptune.serve.pool import Pool
+from adaptune.tasks import TASKS
+
+LABELS = {
+    "classify": Labels(("bad", "good", "neither")),
+    "tag": Labels(("O", "B-place", "I-place")),
+    "regress": Labels(("number",), (48,), (2.0, 1.5)),
+    "multilabel": Labels(("late", "red", "small")),
+}
+Make = Callable[..., Path]
+Client = Callable[..., TestClient]
+
+
+@pytest.fixture(scope="session")
+def bert(tiny_bert: Path) -> Backbone:
+    return load_backbone(ModelConfig(name=str(tiny_bert)))
+
+
+def make_bundle(folder: Path, bert: Backbone, task: str, method: str, seed: int = 1, **settings: Any) -> Path:
+    """A bundle whose weights are away from their start, as after training."""
+    made = METHODS.make({"name": method, **settings})
+    assembly = Assembly(bert, made, HEADS.make({"name": task}), LABELS[task], seed=seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in assembly.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scores = {"test": Scores({"accuracy": 0.5})}
+    save_bundle(folder, assembly, TASKS.make({"name": task}), columns={}, max_length=64, scores=scores)
+    return folder
+
+
+@pytest.fixture
+def make(bert: Backbone, tmp_path: Path) -> Make:
+    """make("reviews", "classify", "lora"): the folder of a bundle, below `tmp_path / "bundles"`."""
+
+    def saved(name: str, task: str, method: str, **settings: Any) -> Path:
+        return make_bundle(tmp_path / "bundles" / name, bert, task, method, **settings)
+
+    return saved
+
+
+@pytest.fixture(scope="session")
+def shelf(bert: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with four bundles; no test changes it."""
+    root = tmp_path_factory.mktemp("shelf")
+    make_bundle(root / "reviews", bert, "classify", "lora", rank=2)
+    make_bundle(root / "places", bert, "tag", "ia3")
+    make_bundle(root / "stars", bert, "regress", "head_only")
+    make_bundle(root / "topics", bert, "multilabel", "prompt", length=3)
+    return root
+
+
+@pytest.fixture
+def client(bert: Backbone, shelf: Path) -> Iterator[Client]:
+    """client(limits={"rows": 3}, keys=Keys(...)): an app on the shelf, running in this process."""
+    open_clients: list[TestClient] = []
+
+    def start(
+        *, root: Path | None = None, keys: Keys | None = None, limits: Any = None, queueing: Any = None, **more: Any
+    ) -> TestClient:
+        root = root or shelf
+        pool = Pool(bert)
+        for name, folder in bundles_below(root):
+            pool.register(folder, name)
+        config = ServeConfig(root=root, limits=Limits.model_validate(limits or {}), **more)
+        app = make_app(pool, config, Queueing.model_validate(queueing or {}), keys or Keys({}))
+        found = TestClient(app, raise_server_exceptions=False)
+        found.__enter__()
+        open_clients.append(found)
+        return found
+
+    yield start
+    for one in open_clients:
+        one.__exit__(None, None, None)

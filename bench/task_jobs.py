@@ -60,5 +60,6 @@ def task_runs() -> Iterator[TaskRun]:
     short = ("model.max_length=128", "data.train_rows=150", "head.max_new_tokens=32")
     yield TaskRun("scitldr", "smollm2", (*GENERATION, *short))
     yield TaskRun("e2e-nlg", "smollm2", (*GENERATION, "data.train_rows=300", "head.max_new_tokens=48"))
-    yield TaskRun("crosswoz-chat", "smollm2", (*GENERATION, *short, "train.epochs=3", "train.max_seconds=420"))
+    chat = ("model.max_length=256", "data.train_rows=150", "head.max_new_tokens=48", "train.epochs=2")
+    yield TaskRun("crosswoz-chat", "smollm2", (*GENERATION, *chat, "train.max_seconds=420"))
     yield TaskRun("pretrain-stock", "splade", ("data.train_rows=4000", "train.max_seconds=240"))

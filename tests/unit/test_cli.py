@@ -115,7 +115,7 @@ def test_a_fault_of_adaptune_itself_keeps_its_stack_trace(command: Command, monk
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("adaptune.recipe.load_recipe", broken)
+    monkeypatch.setattr("adaptune.recipe.read_recipe", broken)
     with pytest.raises(ZeroDivisionError):
         command("train", "recipe.yaml")
 
@@ -127,7 +127,7 @@ def test_a_run_that_was_interrupted_says_how_to_go_on(
     def stopped(*_: object) -> None:
         raise Interrupted("stopped at step 3; give the same command with --resume to go on", number)
 
-    monkeypatch.setattr("adaptune.recipe.load_recipe", stopped)
+    monkeypatch.setattr("adaptune.recipe.read_recipe", stopped)
     assert command("train", "recipe.yaml") == Done(
         code, "", "stopped at step 3; give the same command with --resume to go on\n"
     )
@@ -137,7 +137,7 @@ def test_ctrl_c_before_anything_is_saved_ends_with_130(command: Command, monkeyp
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("adaptune.recipe.load_recipe", stopped)
+    monkeypatch.setattr("adaptune.recipe.read_recipe", stopped)
     assert command("train", "recipe.yaml") == Done(130, "", "")
 
 
@@ -167,7 +167,7 @@ def test_a_misspelt_kind_of_part_is_refused_with_the_right_ones(command: Command
 
 
 def test_schema_prints_json(command: Command) -> None:
-    assert json.loads(command("schema").out)["required"] == ["task", "data", "model"]
+    assert json.loads(command("schema").out)["required"] == ["model"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["some text", "--file", "in.csv"]])

@@ -127,7 +127,7 @@ got 'adagard'; did you mean 'adagrad'?
 
 def test_sections_that_every_recipe_needs_are_missed_by_name() -> None:
     problems = _problems("seed: 2\n")
-    assert problems[0].startswith("'task.name' is missing; there are: answer, chat, classify, ")
+    assert problems[0].startswith("'task.name' is missing; there are: answer, chat, choose, ")
     assert problems[1].startswith("'data.train' is missing: The training rows")
     assert problems[2].startswith("'model.name' is missing: A hub id")
     assert len(problems) == 3
@@ -135,7 +135,7 @@ def test_sections_that_every_recipe_needs_are_missed_by_name() -> None:
 
 def test_a_key_with_no_near_name_lists_the_known_ones() -> None:
     [problem] = _problems(SHORT + "evaluate: {zzz: 1}\n")
-    assert problem.startswith("line 5: 'evaluate.zzz' is not known; known here: baselines, batch_tokens, level")
+    assert problem.startswith("line 5: 'evaluate.zzz' is not known; known here: baseline_rows, baselines, batch")
 
 
 def test_true_is_no_number() -> None:

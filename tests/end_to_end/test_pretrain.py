@@ -123,7 +123,7 @@ def test_resume_hides_the_same_tokens(recipe: Path, tmp_path: Path, monkeypatch:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("adaptune.run.learn.save_checkpoint", stop)
+        patch.setattr("adaptune.run.training.save_checkpoint", stop)
         with pytest.raises(KeyboardInterrupt):
             adaptune.train(recipe, *again)
     resumed = adaptune.train(recipe, *again, resume=True)

@@ -104,7 +104,11 @@ class Batches:
 
     def per_epoch(self) -> int:
         """How many batches the first epoch has; later ones may differ by a few."""
-        return len(self.plan(0))
+        return self.count(0)
+
+    def count(self, epoch: int) -> int:
+        """How many batches an epoch has."""
+        return len(self.plan(epoch))
 
 
 def cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) -> Iterator[NDArray[np.int64]]:

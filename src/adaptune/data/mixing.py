@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from itertools import chain, count
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from pydantic import Field, model_validator
 
 from adaptune.core.batch import Batch
 from adaptune.core.config import Config
-from adaptune.data.batches import Batches
 
 USUAL_TEMPERATURE = 2.0
 
@@ -45,6 +44,21 @@ class Mixing(Config):
         total = sum(weights.values())
         return {task: weight / total for task, weight in weights.items()}
 
+    def passes(self, rows: Mapping[str, int]) -> dict[str, float]:
+        """How often an epoch shows each task's rows: p_i sum_j n_j / n_i."""
+        everything = sum(rows.values())
+        return {task: share * everything / rows[task] for task, share in self.shares(rows).items()}
+
+
+class Passes(Protocol):
+    """One task's batches, pass after pass over its rows."""
+
+    def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]: ...
+
+    def per_epoch(self) -> int: ...
+
+    def count(self, epoch: int) -> int: ...
+
 
 class Mixed:
     """The batches of every epoch over several tasks: a pure function of seed and epoch.
@@ -55,7 +69,7 @@ class Mixed:
 
     def __init__(
         self,
-        tasks: Mapping[str, Batches],
+        tasks: Mapping[str, Passes],
         rows: Mapping[str, int],
         mixing: Mixing,
         *,
@@ -66,14 +80,12 @@ class Mixed:
         self._tasks = tasks
         self._seed = seed
         self._together = together
-        self.shares = mixing.shares(rows)
-        everything = sum(rows.values())
-        self.passes = {task: share * everything / rows[task] for task, share in self.shares.items()}
-        """How often an epoch shows each task's rows, before it is rounded to whole steps."""
+        passes = mixing.passes(rows)
         self._steps = {
-            task: max(1, round(self.passes[task] * batches.per_epoch() / together)) for task, batches in tasks.items()
+            task: max(1, round(passes[task] * batches.per_epoch() / together)) for task, batches in tasks.items()
         }
-        self._length = cache(lambda task, number: len(tasks[task].plan(number)))
+        """Of every epoch: each task's passes, rounded to whole steps."""
+        self._length = cache(lambda task, number: tasks[task].count(number))
 
     def order(self, epoch: int) -> list[str]:
         """The task of every batch of an epoch."""
@@ -98,7 +110,7 @@ class Mixed:
     def _from(self, task: str, done: int) -> Iterator[Batch]:
         """One task's batches, pass after pass, from where `done` of them are behind."""
         number = 0
-        while done >= (length := self._length(task, number)):
+        while done > 0 and done >= (length := self._length(task, number)):
             number, done = number + 1, done - length
         batches = self._tasks[task]
         return chain(batches(number, skip=done), chain.from_iterable(batches(later) for later in count(number + 1)))

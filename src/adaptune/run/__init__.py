@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
-from adaptune.run.cook import cook, cook_tasks, train
+from adaptune.run.cooking import cook, cook_tasks, train
 from adaptune.run.finished import Run
-from adaptune.run.kitchen import Kitchen, kitchen_of, set_up
-from adaptune.run.learn import learn
-from adaptune.run.measure import measure, report_of
+from adaptune.run.kitchen import Kitchen, kitchen_of
 
-__all__ = [
-    "Kitchen",
-    "Run",
-    "cook",
-    "cook_tasks",
-    "kitchen_of",
-    "learn",
-    "measure",
-    "report_of",
-    "set_up",
-    "train",
-]
+__all__ = ["Kitchen", "Run", "cook", "cook_tasks", "kitchen_of", "train"]

@@ -20,8 +20,8 @@ from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, fingerprint_of_tasks, naming
 from adaptune.recipe import MultiTask
 from adaptune.run.kitchen import Kitchen, kitchen_on
-from adaptune.run.learn import checkpoint_in, follow
-from adaptune.run.measure import Results, examples_of, parameters_of, scores_of, training_of
+from adaptune.run.measuring import Results, examples_of, parameters_of, scores_of, training_of
+from adaptune.run.training import checkpoint_in, follow
 
 MEAN = "mean"
 """What is watched: the mean over tasks of each one's own metric."""
@@ -45,13 +45,23 @@ class Kitchens:
         each = {f"{name}.{metric}": value for name, scores in found.items() for metric, value in scores.items()}
         return {MEAN: sum(own) / len(own)} | each
 
+    @property
+    def mixing(self) -> Mixing:
+        """How often each task is seen."""
+        return self.recipe.mixing or Mixing()
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Training rows of each task."""
+        return {name: len(kitchen.examples("train")) for name, kitchen in self.of.items()}
+
     def batches(self) -> Mixed:
         """The tasks' batches, mixed; each task's rows are in an order of their own."""
         recipe = self.recipe
         return Mixed(
             {name: _in_memory(kitchen, recipe.seed + place) for place, (name, kitchen) in enumerate(self.of.items())},
-            {name: len(kitchen.examples("train")) for name, kitchen in self.of.items()},
-            recipe.mixing or Mixing(),
+            self.rows,
+            self.mixing,
             seed=recipe.seed,
             together=recipe.train.accumulate,
         )
@@ -127,7 +137,7 @@ def rejected_of_tasks(prepared: Mapping[str, Prepared]) -> Iterator[dict[str, An
 
 def report_of_tasks(kitchens: Kitchens, fit: Fit, results: Mapping[str, Results]) -> dict[str, Any]:
     """The run in numbers, as report.json holds it; `valid` and `test` above the tasks are means over them."""
-    recipe, mixed = kitchens.recipe, kitchens.batches()
+    recipe, mixing = kitchens.recipe, kitchens.mixing
     tasks = {
         name: {
             "task": kitchen.recipe.task.name,
@@ -146,7 +156,7 @@ def report_of_tasks(kitchens: Kitchens, fit: Fit, results: Mapping[str, Results]
         "valid": {MEAN: sum(valid) / len(valid)},
         "test": {} if None in test else {MEAN: sum(test) / len(test)},
         "tasks": tasks,
-        "mixing": {"shares": mixed.shares, "passes": mixed.passes},
+        "mixing": {"shares": mixing.shares(kitchens.rows), "passes": mixing.passes(kitchens.rows)},
         "parameters": parameters_of(kitchens.joint),
         "training": training_of(fit),
         "seed": recipe.seed,

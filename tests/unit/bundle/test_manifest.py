@@ -110,6 +110,32 @@ def test_several_parts_need_no_new_format_and_are_refused_by_number(tmp_path: Pa
         manifest.make_task()
 
 
+def _two() -> dict[str, Any]:
+    own = {key: MANIFEST[key] for key in ("columns", "scores", "golden")}
+    parts = [MANIFEST["parts"][0] | {"own": {"name": name, **own}} for name in ("mood", "topic")]
+    return {**MANIFEST, "parts": parts, "columns": {}, "scores": {}, "golden": []}
+
+
+def test_one_of_several_tasks_alone_is_as_a_bundle_of_one_says_it(tmp_path: Path) -> None:
+    manifest = read_manifest(_written(tmp_path, _two()))
+    assert manifest.names == ("mood", "topic")
+    assert manifest.alone("topic") == Manifest.model_validate(MANIFEST)
+    with pytest.raises(BundleError, match=r"holds 2 tasks \(mood, topic\).*name it: --task NAME"):
+        manifest.alone(None)
+    with pytest.raises(BundleError, match=r"no task 'topics'; did you mean 'topic'\? \(it has: mood, topic\)"):
+        manifest.alone("topics")
+
+
+def test_a_bundle_of_one_task_says_nothing_of_several(tmp_path: Path) -> None:
+    manifest = Manifest.model_validate(MANIFEST)
+    write_manifest(manifest, tmp_path)
+    written = json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))
+    assert list(written["parts"][0]) == ["task", "head", "labels"]
+    assert manifest.alone(None) is manifest
+    with pytest.raises(BundleError, match="it has one, without a name; leave it out"):
+        manifest.alone("mood")
+
+
 def test_a_method_this_version_does_not_know_is_named(tmp_path: Path) -> None:
     manifest = read_manifest(_written(tmp_path, {**MANIFEST, "method": {"name": "telepathy"}}))
     with pytest.raises(BundleError, match="the bundle's method 'telepathy' cannot be made by adaptune"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from adaptune.recipe import load_recipe
+from adaptune.recipe import read_recipe
 
 RECIPES = sorted((Path(__file__).resolve().parents[3] / "recipes").glob("*.yaml"))
 
@@ -24,13 +25,13 @@ def test_a_shipped_recipe_loads_to_itself(
     file: Path, data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("ADAPTUNE_DATA", str(data("banking77").parent))
-    recipe = load_recipe(file)
+    recipe = read_recipe(file)
     (tmp_path / file.name).write_text(recipe.as_yaml(), encoding="utf-8")
-    assert load_recipe(tmp_path / file.name) == recipe
+    assert read_recipe(tmp_path / file.name) == recipe
 
 
 @pytest.mark.parametrize("file", RECIPES, ids=lambda file: file.stem)
 def test_a_shipped_recipe_is_headed_by_the_command_that_runs_it(file: Path) -> None:
-    head = file.read_text(encoding="utf-8").partition("\ntask:")[0]
+    head = re.split(r"\ntasks?:", file.read_text(encoding="utf-8"))[0]
     assert f"adaptune train recipes/{file.name}" in head
     assert all(line.startswith("#") for line in head.splitlines())

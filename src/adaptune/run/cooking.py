@@ -15,8 +15,7 @@ from adaptune.prepare import Prepared, naming, prepare, prepare_tasks
 from adaptune.recipe import MultiTask, Recipe, read_recipe
 from adaptune.run.finished import Clock, Run, finished_report
 from adaptune.run.kitchen import set_up
-from adaptune.run.learn import learn
-from adaptune.run.measure import measure, report_of
+from adaptune.run.measuring import measure, report_of
 from adaptune.run.together import (
     learn_together,
     record_of_tasks,
@@ -24,6 +23,7 @@ from adaptune.run.together import (
     report_of_tasks,
     set_up_tasks,
 )
+from adaptune.run.training import learn
 
 
 def train(recipe: str | Path, *overrides: str, resume: bool = False, overwrite: bool = False) -> Run:

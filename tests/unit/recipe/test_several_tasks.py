@@ -102,7 +102,7 @@ train: {metric: accuracy}
     ]
     told = "\n".join(found)
     assert "tasks.intent.task: 'clasify' is no task; did you mean 'classify'?" in told
-    assert "tasks.entities.head: 'classify' does not learn what task 'tag' asks; heads that do: tag" in told
+    assert "tasks.entities.head: 'classify' does not learn what task 'tag' asks; heads that do: crf, tag" in told
     assert "tasks.entities.data.train: there is no 'tain.csv'; did you mean 'train.csv'?" in told
     assert "'tasks.entities.data.colums' is not known; did you mean 'columns'?" in told
     assert "'tasks.entities.trian' is not known" in told

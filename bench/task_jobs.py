@@ -37,12 +37,12 @@ def task_runs() -> Iterator[TaskRun]:
         "minilm",
         ("data.train_rows=2000", "data.valid_rows=300", "train.epochs=4", "train.max_seconds=300"),
     )
-    yield TaskRun("xquad-en", "e5", ("data.valid_rows=60", "train.epochs=2", "train.max_seconds=420"))
+    yield TaskRun("xquad-en", "e5", ("data.valid_rows=60", "train.epochs=1", "train.max_seconds=420"))
     yield TaskRun(
         "cmrc2018",
         "e5",
         (
-            "data.train_rows=600",
+            "data.train_rows=450",
             "data.valid_rows=50",
             "data.test_rows=300",
             "train.epochs=1",

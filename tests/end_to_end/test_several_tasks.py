@@ -82,9 +82,9 @@ def recipe(desk: Path, tiny_bert: Path) -> Callable[..., Path]:
 
 
 def _answers(model: Any) -> list[Any]:
-    texts = ["the town was wonderful today", "the town was terrible today", "the town in paris was old"]
+    texts = ["the film was wonderful today", "the film was terrible today", "the house in paris was old"]
     answers = model.predict(texts)
-    places = [[entity["words"] for entity in one["places"]["entities"]] for one in answers]
+    places = [entity["words"] for entity in answers[2]["places"]["entities"]]
     return [[one["mood"]["label"] for one in answers[:2]], places]
 
 
@@ -99,10 +99,10 @@ def test_both_tasks_learn_in_one_adapter_and_the_bundle_answers_for_each(recipe:
     assert tasks["mood"]["examples"]["train"] + tasks["mood"]["examples"]["test"] > 200
     model = adaptune.load(run.bundle)
     assert isinstance(model, MultiTaskBundle)
-    assert _answers(model) == [["positive", "negative"], [[], [], [["paris"]]]]
-    [mood] = model.predict("the town was wonderful today", task="mood")
+    assert _answers(model) == [["positive", "negative"], [["paris"]]]
+    [mood] = model.predict("the film was wonderful today", task="mood")
     assert mood["label"] == "positive"
-    assert mood == model.predict(["the town was wonderful today"])[0]["mood"]
+    assert mood == model.predict(["the film was wonderful today"])[0]["mood"]
     with pytest.raises(BundleError, match="has no task 'moods'; did you mean 'mood'"):
         model.predict(["good"], task="moods")
 

@@ -129,12 +129,15 @@ class Kitchen:
 
     def in_order(self, part: str) -> Iterator[Batch]:
         """The batches of a part, each row once, for work without gradients."""
-        encoded = self.encoded[part] if part != "train" else self._looked_at()
+        encoded: Sequence[Encoded]
         if part == "train":
-            encoded = masked_once(encoded, self.assembly.reading, self.recipe.seed)
+            encoded = masked_once(self._looked_at(), self.assembly.reading, self.recipe.seed)
+        else:
+            encoded = self.encoded[part]
         pad = self.assembly.backbone.tokenizer.pad_token_id
         budget = Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
-        return (collate([encoded[index] for index in indices], pad) for indices in by_rows(encoded, budget))
+        for indices in by_rows(encoded, budget):
+            yield collate([encoded[index] for index in indices], pad)
 
     def _looked_at(self) -> Sequence[Encoded]:
         """The training rows that are read before the first step."""
@@ -309,7 +312,7 @@ def measure(kitchen: Kitchen, folder: RunDir) -> Results:
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
     beside, gain = {}, None
     if recipe.evaluate.baselines:
-        some = kitchen.sample(BASELINES, recipe.evaluate.baseline_rows).of(kitchen.examples("train"))
+        some = kitchen.sample(BASELINES, recipe.evaluate.plain_rows).of(kitchen.examples("train"))
         beside = baselines(task, some, kitchen.examples("test"))
     if recipe.evaluate.baselines and of_words:
         plain = kitchen.unadapted().predict("test")

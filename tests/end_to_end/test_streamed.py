@@ -115,7 +115,7 @@ def test_few_streamed_rows_give_the_run_that_they_give_in_memory(recipe: Path, t
 def test_of_rows_in_memory_the_warm_start_reads_as_many_as_it_is_told(
     recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    settings = ("data.stream=never", "train.max_steps=1", "train.warm_start_rows=50", "evaluate.baseline_rows=40")
+    settings = ("data.stream=never", "train.max_steps=1", "train.warm_start_rows=50", "evaluate.plain_rows=40")
     report = adaptune.train(recipe, *settings).report
     said = capsys.readouterr().err
     assert "the warm start reads 50 of 207 training rows" in said

@@ -46,7 +46,7 @@ class DataConfig(Config):
     train_rows: int | None = Field(default=None, ge=1)
     """At most so many training rows, drawn by the seed with every class in its share; none: all of them."""
     valid_rows: int | None = Field(default=None, ge=1)
-    """At most so many validation rows, drawn likewise; none: all, but 2,000 where cut from rows that are streamed."""
+    """At most so many validation rows, drawn likewise; none: all, but 1,000 where cut from rows that are streamed."""
     test_rows: int | None = Field(default=None, ge=1)
     """At most so many test rows, drawn likewise; none: all, but 10,000 where cut from rows that are streamed."""
     stream: Literal["auto", "always", "never"] = "auto"

@@ -20,7 +20,7 @@ from adaptune.data.stored import Stored, answered
 from adaptune.data.stream import load_examples
 from adaptune.data.table import Rejected
 
-MOST_CUT = {"valid": 2_000, "test": 10_000}
+MOST_CUT = {"valid": 1_000, "test": 10_000}
 """Rows of a part that was cut from streamed rows, where the recipe names no number: every evaluation reads the
 validation rows once more, and so many test rows give a narrow interval."""
 KEPT = 50_000

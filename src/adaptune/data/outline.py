@@ -36,7 +36,7 @@ class Outline:
     texts: NDArray[np.bytes_]
     """(R,) digests of 16 bytes; equal for rows that a model reads alike."""
     groups: NDArray[np.bytes_]
-    """(R,) digests; rows of one group stay together where parts are cut."""
+    """(R,) digests, the same array where those of texts; rows of one group stay together where parts are cut."""
     answers: NDArray[np.uint64]
     """(R,) digests of the right answers."""
     flags: NDArray[np.uint8]
@@ -52,9 +52,10 @@ class Outline:
 
     def take(self, rows: NDArray[np.int64]) -> Outline:
         """The same of some rows."""
+        texts = self.texts[rows]
         return Outline(
-            self.texts[rows],
-            self.groups[rows],
+            texts,
+            texts if self.groups is self.texts else self.groups[rows],
             self.answers[rows],
             self.flags[rows],
             self.kind_of[rows],
@@ -79,7 +80,8 @@ class Outlines:
     """Outlines example after example."""
 
     def __init__(self) -> None:
-        self._texts, self._groups, self._answers = bytearray(), bytearray(), bytearray()
+        self._texts, self._answers = bytearray(), bytearray()
+        self._groups: bytearray | None = None
         self._flags, self._kind_of = bytearray(), bytearray()
         self._kinds: dict[Kind, int] = {}
         self._kind_by_label: dict[str, int] = {}
@@ -94,20 +96,23 @@ class Outlines:
         ]
         text = _digest(joined(inputs), 16)
         self._texts += text
-        self._groups += text if example.group is None else _digest(f"group {example.group}", 16)
+        if example.group is not None and self._groups is None:
+            self._groups = self._texts[:-16]
+        if self._groups is not None:
+            self._groups += text if example.group is None else _digest(f"group {example.group}", 16)
         self._answers += self._answer(example.expected)
-        empty = any(not text.strip() for texts in inputs for text in texts)
-        self._flags.append(_flags(example) | (EMPTY if empty else 0))
+        self._flags.append(_flags(example) | (0 if all(all(map(str.strip, texts)) for texts in inputs) else EMPTY))
         self._kind_of += self._kind(example).to_bytes(4, "little")
 
     def finish(self) -> Outline:
-        """The outline of all rows that were added."""
+        """The outline of all rows that were added; no more can be."""
+        texts = np.frombuffer(self._texts, dtype="S16")
         return Outline(
-            _column(self._texts, "S16"),
-            _column(self._groups, "S16"),
-            _column(self._answers, "<u8"),
-            _column(self._flags, "u1"),
-            _column(self._kind_of, "<i4"),
+            texts,
+            texts if self._groups is None else np.frombuffer(self._groups, dtype="S16"),
+            np.frombuffer(self._answers, dtype="<u8"),
+            np.frombuffer(self._flags, dtype="u1"),
+            np.frombuffer(self._kind_of, dtype="<i4"),
             tuple(self._kinds),
             self._values,
         )
@@ -143,10 +148,6 @@ def outline_of(examples: Sequence[Example]) -> Outline:
     for example in examples:
         found.add(example)
     return found.finish()
-
-
-def _column(content: bytearray, kind: str) -> NDArray[Any]:
-    return np.frombuffer(bytes(content), dtype=kind)
 
 
 def _digest(text: str, size: int) -> bytes:

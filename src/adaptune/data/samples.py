@@ -18,9 +18,9 @@ WARM_START = "the warm start reads"
 BASELINES = "plain models are fitted on"
 LENGTHS = "lengths in tokens are those of"
 
-STREAMED = {WARM_START: 10_000, BASELINES: 50_000, LENGTHS: 10_000}
+STREAMED = {WARM_START: 6_000, BASELINES: 50_000, LENGTHS: 10_000}
 """Rows of parts that are streamed, where the recipe names no number. The warm start keeps the first step waiting."""
-_SETTING = {WARM_START: "; train.warm_start_rows", BASELINES: "; evaluate.baseline_rows", LENGTHS: ""}
+_SETTING = {WARM_START: "; train.warm_start_rows", BASELINES: "; evaluate.plain_rows", LENGTHS: ""}
 
 
 class Sample(NamedTuple):

@@ -36,6 +36,10 @@ class Spool:
         """Of all byte strings together."""
         return self._ends[-1]
 
+    def sizes(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Of byte strings by number."""
+        return np.diff(np.array(self._ends))[numbers]
+
     def extend(self, contents: Iterable[bytes]) -> None:
         """Append byte strings."""
         contents, end = list(contents), self._ends[-1]

@@ -51,7 +51,8 @@ class Rows:
     def finish(self) -> Stored:
         """All of them as examples; nothing can be appended any more."""
         self._numbers = [np.concatenate([np.zeros(0, dtype=np.int64), *self._numbers])]
-        return Stored(self, np.arange(len(self)), self._outlines.finish())
+        outline, self._outlines = self._outlines.finish(), Outlines()
+        return Stored(self, np.arange(len(self)), outline)
 
     def content(self, rows: NDArray[np.int64]) -> Iterator[bytes]:
         """The values of rows, as they lie in the spool."""

@@ -42,9 +42,14 @@ def folder() -> Path:
     return cache_folder() / "tokens"
 
 
+def may_have(rows: int) -> bool:
+    """Whether there is an entry of so many rows: without one, no key need be made to look for it."""
+    return next(folder().glob(f"{rows}-*"), None) is not None
+
+
 def find(key: str, rows: int) -> Cached | None:
     """The entry of a key. One that is damaged, or no entry, is warned of and removed."""
-    entry = folder() / key
+    entry = _entry(key, rows)
     if not entry.exists():
         return None
     try:
@@ -65,14 +70,15 @@ def keep(key: str, contents: Iterable[bytes | memoryview], sizes: NDArray[np.int
     """
     try:
         folder().mkdir(parents=True, exist_ok=True)
-        with replacing_folder(folder() / key) as new:
+        entry = _entry(key, len(sizes))
+        with replacing_folder(entry) as new:
             _write(new, contents, sizes)
             sums = {name: _sum(new / name) for name in (_TOKENS, _ENDS)}
             write_json(new / _ABOUT, {"format": FORMAT, "key": key, "rows": len(sizes), "sha256": sums})
     except OSError as error:
         warn(f"tokens cannot be kept in {folder()}: {error.strerror}; data.token_cache=false does without")
         return
-    prune(spare=key)
+    prune(spare=entry.name)
 
 
 def prune(*, most: int = MOST, spare: str = "") -> None:
@@ -85,6 +91,10 @@ def prune(*, most: int = MOST, spare: str = "") -> None:
             size += sum(file.stat().st_size for file in entry.iterdir())
             if size > most and entry.name != spare:
                 shutil.rmtree(entry, ignore_errors=True)
+
+
+def _entry(key: str, rows: int) -> Path:
+    return folder() / f"{rows}-{key}"
 
 
 def _write(new: Path, contents: Iterable[bytes | memoryview], sizes: NDArray[np.int64]) -> None:

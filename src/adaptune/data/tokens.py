@@ -80,15 +80,19 @@ def encoded_all(examples: Sequence[Example], encoder: Encoder, *, cache: bool) -
     """The token sequences of all rows, as `encoder` gives them, out of the cache where it has them."""
     if not cache or len(examples) < PAYS_FROM:
         return encoder(examples)
-    key = encoder.key(examples)
-    if (found := token_cache.find(key, len(examples))) is not None:
+    if (found := _found(examples, encoder)) is not None:
         return [sequence for row in range(len(found)) for sequence in unpack(found[row], row)]
     encoded = encoder(examples)
     contents = [b""] * len(examples)
     for row, sequences in groupby(encoded, key=lambda sequence: sequence.row):
         contents[row] = pack(list(sequences))
-    token_cache.keep(key, contents, np.array([len(content) for content in contents], dtype=np.int64))
+    token_cache.keep(encoder.key(examples), contents, np.array([len(content) for content in contents], dtype=np.int64))
     return encoded
+
+
+def _found(examples: Sequence[Example], encoder: Encoder) -> token_cache.Cached | None:
+    rows = len(examples)
+    return token_cache.find(encoder.key(examples), rows) if token_cache.may_have(rows) else None
 
 
 class Tokens:
@@ -99,8 +103,8 @@ class Tokens:
 
     def __init__(self, examples: Stored, encoder: Encoder, *, cache: bool) -> None:
         self.examples, self.encoder = examples, encoder
-        self._key = encoder.key(examples) if cache and len(examples) >= PAYS_FROM else None
-        self._cached = token_cache.find(self._key, len(examples)) if self._key is not None else None
+        self._keeps = cache and len(examples) >= PAYS_FROM
+        self._cached = _found(examples, encoder) if self._keeps else None
         self._made = Spool()
         self._place = np.full(0 if self._cached is not None else len(examples), -1, dtype=np.int64)
 
@@ -136,6 +140,6 @@ class Tokens:
                 contents[index] = pack(list(sequences))
             self._place[some] = np.arange(len(self._made), len(self._made) + len(some))
             self._made.extend(contents)
-        if self._key is not None and len(missing) and len(self._made) == len(self):
-            sizes = np.fromiter((len(self._made[place]) for place in self._place.tolist()), np.int64, len(self))
-            token_cache.keep(self._key, (self._made[place] for place in self._place.tolist()), sizes)
+        if self._keeps and len(missing) and len(self._made) == len(self):
+            contents, sizes = self._made.each(self._place), self._made.sizes(self._place)
+            token_cache.keep(self.encoder.key(self.examples), contents, sizes)

@@ -60,7 +60,7 @@ class TrainConfig(Config):
     warm_start: bool = True
     """Whether the head is first fitted to its optimum on frozen features; that state counts as the first checkpoint."""
     warm_start_rows: int | None = Field(default=None, ge=1)
-    """At most so many training rows for that, drawn with every class in its share; none: all of them, but 10,000 where
+    """At most so many training rows for that, drawn with every class in its share; none: all of them, but 6,000 where
     rows are streamed."""
     head_scale: float = Field(default=0.2, gt=0, le=1)
     """What a warm-started head is multiplied by before the first step: at full confidence it leaves the trunk little to

@@ -17,7 +17,7 @@ class EvaluateConfig(Config):
     baselines: bool = True
     """Whether plain models (majority, TF-IDF with logistic regression, most frequent tag) are measured beside it; where
     texts are written, the model as it was before training, too."""
-    baseline_rows: int | None = Field(default=None, ge=1)
+    plain_rows: int | None = Field(default=None, ge=1)
     """At most so many training rows that plain models are fitted on, drawn with every class in its share; none: all of
     them, but 50,000 of rows that are streamed."""
     batch_tokens: int = Field(default=8192, ge=1)

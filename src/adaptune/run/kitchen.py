@@ -111,12 +111,15 @@ class Kitchen:
 
     def in_order(self, part: str) -> Iterator[Batch]:
         """The batches of a part, each row once, for work without gradients."""
-        encoded = self.encoded[part] if part != "train" else self._looked_at()
+        encoded: Sequence[Encoded]
         if part == "train":
-            encoded = masked_once(encoded, self.assembly.reading, self.recipe.seed)
+            encoded = masked_once(self._looked_at(), self.assembly.reading, self.recipe.seed)
+        else:
+            encoded = self.encoded[part]
         pad = self.assembly.backbone.tokenizer.pad_token_id
         budget = Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
-        return (collate([encoded[index] for index in indices], pad) for indices in by_rows(encoded, budget))
+        for indices in by_rows(encoded, budget):
+            yield collate([encoded[index] for index in indices], pad)
 
     def sample(self, purpose: str, rows: int | None) -> Sample:
         """Training rows for what need not see them all; said where it does not."""

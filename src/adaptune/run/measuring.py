@@ -46,7 +46,7 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
     beside, gain = {}, None
     if recipe.evaluate.baselines:
-        some = kitchen.sample(BASELINES, recipe.evaluate.baseline_rows).of(kitchen.examples("train"))
+        some = kitchen.sample(BASELINES, recipe.evaluate.plain_rows).of(kitchen.examples("train"))
         beside = baselines(task, some, kitchen.examples("test"))
     if recipe.evaluate.baselines and of_words:
         unadapted = kitchen.unadapted()

@@ -186,11 +186,11 @@ def test_entries_unused_for_longest_make_room(encoder: Encoder, folder: Path) ->
     for count in (10, 20, 30):
         encoded_all(rows_of(count), encoder, cache=True)
     for age, count in ((30, 20), (20, 30), (10, 10)):
-        entry = folder / encoder.key(rows_of(count))
+        entry = folder / f"{count}-{encoder.key(rows_of(count))}"
         token_cache.os.utime(entry, (1000 - age, 1000 - age))
-    size = sum(file.stat().st_size for file in (folder / encoder.key(rows_of(10))).iterdir())
+    size = sum(file.stat().st_size for file in (folder / f"10-{encoder.key(rows_of(10))}").iterdir())
     token_cache.prune(most=size)
-    assert [entry.name for entry in folder.iterdir()] == [encoder.key(rows_of(10))]
+    assert [entry.name for entry in folder.iterdir()] == [f"10-{encoder.key(rows_of(10))}"]
 
 
 def test_rows_are_tokenised_when_they_are_asked_for_and_once(encoder: Encoder, calls: list[int], folder: Path) -> None:

@@ -135,7 +135,7 @@ def test_sections_that_every_recipe_needs_are_missed_by_name() -> None:
 
 def test_a_key_with_no_near_name_lists_the_known_ones() -> None:
     [problem] = _problems(SHORT + "evaluate: {zzz: 1}\n")
-    assert problem.startswith("line 5: 'evaluate.zzz' is not known; known here: baseline_rows, baselines, batch")
+    assert problem.startswith("line 5: 'evaluate.zzz' is not known; known here: baselines, batch_tokens, level")
 
 
 def test_true_is_no_number() -> None:

@@ -72,12 +72,12 @@ def _doubt(text: str | LargeText, delimiter: str) -> str:
     """Why double quotes seem to be text: every line is a whole row, and quotes would join some, or do not fit."""
     if '"' not in text:
         return ""
-    plain, widths = array("q"), set()
+    plain, width = array("q"), 0
     for number, fields in _rows(text, delimiter, quoted=False):
         plain.append(number)
-        widths.add(len(fields))
-    if len(widths) != 1 or widths == {1}:
-        return ""
+        width = width or len(fields)
+        if len(fields) != width or width == 1:
+            return ""
     try:
         rows = array("q", (number for number, _ in _rows(text, delimiter, quoted=True)))
     except _Unbalanced as error:

@@ -141,5 +141,5 @@ class Tokens:
             self._place[some] = np.arange(len(self._made), len(self._made) + len(some))
             self._made.extend(contents)
         if self._keeps and len(missing) and len(self._made) == len(self):
-            contents, sizes = self._made.each(self._place), self._made.sizes(self._place)
-            token_cache.keep(self.encoder.key(self.examples), contents, sizes)
+            all_rows, sizes = self._made.each(self._place), self._made.sizes(self._place)
+            token_cache.keep(self.encoder.key(self.examples), all_rows, sizes)

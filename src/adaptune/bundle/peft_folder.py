@@ -57,7 +57,7 @@ def check_plain(assembly: Assembly) -> None:
     """Raises Unsupported for a trunk that reads what no vocabulary has."""
     if own := assembly.head.own_tokens:
         raise Unsupported(
-            f"the model reads {', '.join(own)}, tokens of the head {assembly.head.name!r}'s own, which no model of "
+            f"the model reads {', '.join(own)}, own tokens of the head {assembly.head.name!r}, which no model of "
             "transformers or peft has; serve the bundle as it is, or train it without them (head.markers=signs)"
         )
 

@@ -63,7 +63,7 @@ class RelateHead(Head):
         layer = torch.nn.Linear(backbone.hidden_size * (3 if self.context else 2), len(labels))
         if self.markers == "tokens":
             first, second = (_embedded(sign, backbone) for sign in self.signs)
-            # Parts of the linear layer's module, so that a bundle whose markers are signs holds that layer alone.
+            # Beside the weight and the bias, so that a bundle whose markers are signs holds these two alone, as ever.
             layer.register_parameter("markers", torch.nn.Parameter(torch.stack([first, first, second, second])))
         return layer
 

@@ -57,5 +57,5 @@ def read_rows(recipe: Recipe, *, part: PartName = "train", first: int = 1, rows:
     )
     # What is hidden differs from epoch to epoch; the seed gives one choice of them.
     encoded = masked_once(encoded, head.reading(backbone), recipe.seed)
-    found = readings_of(encoded, backbone.tokenizer, labels)
+    found = readings_of(encoded, backbone.tokenizer, labels, head.own_tokens)
     return [RowReadings(example.row.where, tuple(found.get(index, ()))) for index, example in enumerate(chosen)]

@@ -59,6 +59,8 @@ LABELS = {
 }
 """By head; under no name those of the others."""
 SETTINGS: dict[str, dict[str, Any]] = {"generate": {"max_new_tokens": 12}}
+VARIANTS: dict[str, dict[str, Any]] = {"relate-tokens": {"name": "relate", "markers": "tokens"}}
+"""Heads that with other settings are built otherwise, by names of their own."""
 WORDS = "the a is and late game bank street red box never again john will send it to her house by train".split()
 PLANTED = "quick"
 """A text with this word is a `yes`; the word itself is a `B-place`. No other word starts with its letter: decoders read
@@ -113,7 +115,7 @@ def assemble(backbone_of: Callable[..., Backbone]) -> Callable[..., Assembly]:
         seed: int = 0,
         **more: Any,
     ) -> Assembly:
-        made = HEADS.make({"name": head, **SETTINGS.get(head, {})})
+        made = HEADS.make(VARIANTS.get(head, {"name": head, **SETTINGS.get(head, {})}))
         labels = LABELS.get(head, LABELS[""])
         backbone = backbone_of(family, dtype, words=made.reads_words)
         return Assembly(backbone, METHODS.make(method), made, labels, seed=seed, **more)

@@ -31,6 +31,7 @@ PAIRS = [
     *((family, head) for head in READERS for family in ("bert", "llama", "bart")),
     *((family, head) for head in WRITERS for family in ("llama", "gpt2", "t5", "bart")),
 ]
+PAIRS += [(family, "relate-tokens") for family in FAMILIES]
 PAIRS.remove(("bart", "as_transformers"))
 PAIRS.remove(("bart", "words"))  # what two stacks write is a second text
 

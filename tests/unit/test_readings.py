@@ -87,6 +87,22 @@ def test_marked_entities_are_where_the_head_reads(shown: Shown, tiny_bert: Path)
     )
 
 
+@pytest.mark.parametrize("front", [0, 30, 60])
+def test_markers_that_are_tokens_of_the_heads_own_are_named_and_never_cut_off(
+    shown: Shown, tiny_bert: Path, front: int
+) -> None:
+    text = f"{'box ' * front}<e2>london</e2> in <e1>rain</e1>{' box' * (60 - front)}"
+    rows: list[dict[str, object]] = [
+        {"text": text, "relation": "in(e1,e2)"},
+        {"text": "<e1>rain</e1> or <e2>london</e2>", "relation": "Other"},
+    ]
+    task = "task: relate\nhead: {markers: tokens}"
+    model = Path(f"{{name: {tiny_bert}, max_length: 12}}")
+    assert "<[E2]> london <[/E2]> in <[E1]> rain <[/E1]>" in shown(task, model, rows)
+    record = json.loads(shown(task, model, rows, "--row", "2", "--json"))
+    assert record["tokens"][1] == {"token": "[E1]", "read": True}
+
+
 def test_texts_that_are_read_each_by_itself_are_shown_each_by_itself(shown: Shown, tiny_bert: Path) -> None:
     rows: list[dict[str, object]] = [
         {"text": "good film", "pair": "great film", "label": "yes"},

@@ -232,6 +232,7 @@ def _check_heads(manifests: Sequence[Manifest], names: Sequence[str]) -> None:
         for what, mine, theirs in (
             ("task", one.task["name"], manifest.part.task["name"]),
             ("head", one.head["name"], manifest.part.head["name"]),
+            ("tokens of its own", manifests[0].make_head().own_tokens, manifest.make_head().own_tokens),
             ("labels", one.labels, manifest.part.labels),
         ):
             if mine != theirs:

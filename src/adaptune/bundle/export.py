@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adaptune.bundle.load import Bundle
-from adaptune.bundle.peft_folder import Onto, usual_onto, write_peft
+from adaptune.bundle.peft_folder import Onto, check_plain, usual_onto, write_peft
 from adaptune.bundle.save import check_free
 from adaptune.core.errors import Unsupported
 from adaptune.core.files import replacing_folder
@@ -29,12 +29,13 @@ class Exported:
 def export(bundle: Bundle, out: str | Path, *, onto: Onto | None = None) -> Exported:
     """Write the adapter alone; `onto` none: as the bundle's own files are.
 
-    Raises Unsupported for a method that peft does not have or a model that is no decoder, BundleError where the folder
-    holds other files.
+    Raises Unsupported for a method that peft does not have, tokens of a head's own or a model that is no decoder,
+    BundleError where the folder holds other files.
     """
     out = Path(out).absolute()
     check_free(out)
     assembly = bundle.assembly
+    check_plain(assembly)
     onto = onto or usual_onto(assembly)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(out) as new:

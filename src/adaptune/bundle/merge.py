@@ -11,6 +11,7 @@ from adaptune.bundle.answers import answer
 from adaptune.bundle.golden import check_golden, golden_examples
 from adaptune.bundle.load import Bundle
 from adaptune.bundle.loader import LOADER, loader_of
+from adaptune.bundle.peft_folder import check_plain
 from adaptune.bundle.save import check_free
 from adaptune.bundle.weights import write_tensors
 from adaptune.core.errors import BundleError
@@ -52,6 +53,7 @@ def merge(bundle: Bundle, out: str | Path) -> Merged:
     out = Path(out).absolute()
     check_free(out)
     assembly = bundle.assembly
+    check_plain(assembly)
     trunk: Any = as_family(assembly.method.merged(dequantised(share(assembly.trunk))))
     layer = deepcopy(assembly.layer).to(trunk.dtype)
     whole = assembly.head.whole(layer, trunk, assembly.labels)

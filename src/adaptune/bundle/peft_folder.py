@@ -24,8 +24,10 @@ def usual_onto(assembly: Assembly) -> Onto:
 def write_peft(assembly: Assembly, folder: Path, *, onto: Onto | None = None) -> bool:
     """adapter_config.json and adapter_model.safetensors, for `PeftModel.from_pretrained`. Raises Unsupported.
 
-    False, and no files, where peft has no such method for this model.
+    False, and no files, where peft has no such method for this model, or the trunk reads tokens of the head's own.
     """
+    if assembly.head.own_tokens:
+        return False
     onto = onto or usual_onto(assembly)
     files = assembly.method.peft_files(assembly.trunk)
     if files is None:
@@ -49,6 +51,15 @@ def write_peft(assembly: Assembly, folder: Path, *, onto: Onto | None = None) ->
     write_tensors(tensors, folder / "adapter_model.safetensors")
     config.save_pretrained(str(folder))
     return True
+
+
+def check_plain(assembly: Assembly) -> None:
+    """Raises Unsupported for a trunk that reads what no vocabulary has."""
+    if own := assembly.head.own_tokens:
+        raise Unsupported(
+            f"the model reads {', '.join(own)}, own tokens of the head {assembly.head.name!r}, which no model of "
+            "transformers or peft has; serve the bundle as it is, or train it without them (head.markers=signs)"
+        )
 
 
 def _check_decoder(assembly: Assembly) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -49,6 +50,7 @@ def continue_from(assembly: Assembly, task: Task, folder: str | Path) -> tuple[A
         bundle = load_bundle(folder, backbone=assembly.backbone)
     _continue_method(bundle, assembly)
     if _same_task(manifest, task) and bundle.assembly.head.name == assembly.head.name:
+        _check_own_tokens(bundle, assembly)
         old = bundle.assembly.layer.state_dict()
         assembly.head.grown(assembly.layer, old, bundle.manifest.labels, assembly.labels)
     return (*bundle.manifest.lineage, Ancestor(name=bundle.name, weights=bundle.manifest.weights))
@@ -64,6 +66,17 @@ def _check_method(manifest: Manifest, method: Method, name: str) -> None:
         raise Unsupported(
             f"method.start names the bundle {name!r}, made with the method {manifest.method['name']!r}, "
             f"and this run's is {method.name!r}; use the same method, or leave out method.start"
+        )
+
+
+def _check_own_tokens(bundle: Bundle, assembly: Assembly) -> None:
+    """Refuse to drop tokens that the bundle learned to read; a head may begin to have some."""
+    lost = bundle.assembly.head.own_tokens
+    if lost and not assembly.head.own_tokens:
+        differences = _differences(bundle.manifest.part.head, section(assembly.head))
+        raise Unsupported(
+            f"method.start names the bundle {bundle.name!r}, which learned to read {', '.join(lost)}, and this run's "
+            f"head has no such tokens ({differences}); use the bundle's settings of the head, or leave out method.start"
         )
 
 
@@ -88,7 +101,7 @@ def _shapes(state: dict[str, Tensor]) -> dict[str, torch.Size]:
 
 @torch.inference_mode()
 def _same_hidden(bundle: Bundle, assembly: Assembly) -> bool:
-    """Whether both trunks compute the same: a setting may scale equal weights otherwise."""
+    """Whether both trunks compute the same: a setting may scale equal weights otherwise. Heads are not asked."""
     examples = golden_examples(bundle.task, bundle.manifest.golden)
     if not examples:  # nothing to compare by: only equal settings are sure to compute the same
         return not _differences(bundle.manifest.method, section(assembly.method))
@@ -96,6 +109,7 @@ def _same_hidden(bundle: Bundle, assembly: Assembly) -> bool:
     backbone = assembly.backbone
     device = next(assembly.parameters()).device
     batch = collate(encoded, backbone.tokenizer.pad_token_id or 0).to(device)
+    batch = replace(batch, sequence_of=None, token_of=None, items=None)  # where a head would put tokens of its own
     training = assembly.training
     hidden = assembly.eval().hidden(batch)
     assembly.train(training)

@@ -10,6 +10,7 @@ from adaptune.core.batch import Batch, Index
 from adaptune.core.config import Part
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
+from adaptune.core.task import Task
 from adaptune.core.types import Answer, Labels, OfSequence, Reading, Target, Writing
 
 LOG_LIKELIHOOD = "log_likelihood"
@@ -52,6 +53,19 @@ class Head(Part, ABC):
     """Whether its layer has weights of its own."""
     writes: ClassVar[bool] = False
     """Whether its answers are texts that the whole model generates; its metric in training is the log-likelihood."""
+
+    @property
+    def own_tokens(self) -> tuple[str, ...]:
+        """Names of its own tokens that the trunk reads, the i-th in the place of a sequence's labelled item i."""
+        return ()
+
+    def own_embeddings(self, layer: torch.nn.Module) -> torch.Tensor | None:
+        """(K, E) what stands for its own tokens among the trunk's input embeddings; None where it has none."""
+        return None
+
+    def for_task(self, task: Task) -> Self:
+        """This head with what it takes over from its task's settings. Raises Unsupported where they contradict it."""
+        return self
 
     def check(self, roles: Roles) -> None:
         """Refuse a model family before its weights are loaded. Raises Unsupported."""

@@ -60,6 +60,11 @@ class Task(Part, ABC):
         """Whether rows that are scored are answered from the texts of all of them, or from a corpus."""
         return False
 
+    @property
+    def signs(self) -> tuple[str, ...]:
+        """What it writes around the spans that it marks in a text, span by span."""
+        return ()
+
     def gathered(self, rows: Several[Row]) -> Several[Row]:
         """Rows of a file, those that only together are an example as one row; pure."""
         return rows

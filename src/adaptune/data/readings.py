@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,8 +59,11 @@ class AsRead:
         return found if self.label is None else found | {"label": self.label}
 
 
-def reading_of(encoded: Encoded, tokenizer: Any, labels: Labels) -> AsRead:
-    """An encoded sequence in words; where there are no `labels` to choose from, tokens themselves are learned."""
+def reading_of(encoded: Encoded, tokenizer: Any, labels: Labels, own_tokens: Sequence[str] = ()) -> AsRead:
+    """An encoded sequence in words; where there are no `labels` to choose from, tokens themselves are learned.
+
+    `own_tokens`: names of what a head puts in the place of the labelled items, by item.
+    """
     names = [] if encoded.labels is None else [_learned(label, tokenizer, labels) for label in encoded.labels]
     places = encoded.tokens.tolist()
     if places and len(names) == len(places):
@@ -68,7 +71,10 @@ def reading_of(encoded: Encoded, tokenizer: Any, labels: Labels) -> AsRead:
     else:
         learned, read, whole = {}, set(places), _whole(names)
     if encoded.decoder_ids is None:
-        return AsRead(_tokens(encoded.ids, tokenizer, learned, read), whole)
+        own = dict(zip(places, encoded.items.tolist(), strict=True)) if own_tokens else {}
+        found = _tokens(encoded.ids, tokenizer, learned, read)
+        named = (replace(one, text=own_tokens[own[place]]) if place in own else one for place, one in enumerate(found))
+        return AsRead(tuple(named), whole)
     decoder = _tokens(encoded.decoder_ids, tokenizer, learned, read)
     return AsRead(_tokens(encoded.ids, tokenizer, {}, set()), whole, decoder)
 
@@ -109,9 +115,11 @@ def token_text(one: int, tokenizer: Any) -> str:
     return ("Ġ" if piece.startswith("Ġ") else "") + text if spelt_in_bytes else piece
 
 
-def readings_of(encoded: Sequence[Encoded], tokenizer: Any, labels: Labels) -> dict[int, list[AsRead]]:
+def readings_of(
+    encoded: Sequence[Encoded], tokenizer: Any, labels: Labels, own_tokens: Sequence[str] = ()
+) -> dict[int, list[AsRead]]:
     """Every sequence in words, by its row's index."""
     found: dict[int, list[AsRead]] = {}
     for sequence in encoded:
-        found.setdefault(sequence.row, []).append(reading_of(sequence, tokenizer, labels))
+        found.setdefault(sequence.row, []).append(reading_of(sequence, tokenizer, labels, own_tokens))
     return found

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
+from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.lazy import torch
+from adaptune.core.task import Task
 from adaptune.core.types import Answer, Labels, OfMarked
 from adaptune.heads.classify import choose, cross_entropy, pool
+
+_OWN = ("[E1]", "[/E1]", "[E2]", "[/E2]")
+"""In the order of a sequence's items: the opening and closing marker of the first entity, then those of the second."""
 
 
 class RelateHead(Head):
@@ -25,6 +30,11 @@ class RelateHead(Head):
     """Whether the vector of the whole text is read as well."""
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     """How tokens become that vector: their mean, the first, or the last real one; auto follows the model."""
+    markers: Literal["signs", "tokens"] = "signs"
+    """What the model reads around the entities. signs: those of task.markers, as its vocabulary has them. tokens: in
+    their place four tokens of the bundle's own, whose embeddings start from those of the signs and learn."""
+    signs: tuple[str, str] = ("@", "#")
+    """Always those of task.markers, which tell it; need not be given."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On what is read, in training."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
@@ -35,8 +45,27 @@ class RelateHead(Head):
         pooling = backbone.pooling if self.pooling == "auto" else self.pooling
         return self.model_copy(update={"reads": reads, "pooling": pooling})
 
+    @property
+    def own_tokens(self) -> tuple[str, ...]:
+        return _OWN if self.markers == "tokens" else ()
+
+    def own_embeddings(self, layer: torch.nn.Module) -> torch.Tensor | None:
+        return layer.get_parameter("markers") if self.markers == "tokens" else None
+
+    def for_task(self, task: Task) -> Self:
+        if "signs" in self.model_fields_set and self.signs != task.signs:
+            raise Unsupported(
+                f"head.signs is {self.signs}, and the task writes {task.signs} (task.markers); leave head.signs out"
+            )
+        return self.model_copy(update={"signs": task.signs})
+
     def build(self, backbone: Backbone, labels: Labels) -> torch.nn.Module:
-        return torch.nn.Linear(backbone.hidden_size * (3 if self.context else 2), len(labels))
+        layer = torch.nn.Linear(backbone.hidden_size * (3 if self.context else 2), len(labels))
+        if self.markers == "tokens":
+            first, second = (_embedded(sign, backbone) for sign in self.signs)
+            # Beside the weight and the bias, so that a bundle whose markers are signs holds these two alone, as ever.
+            layer.register_parameter("markers", torch.nn.Parameter(torch.stack([first, first, second, second])))
+        return layer
 
     def loss(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> LossSum:
         features = torch.nn.functional.dropout(self.features(layer, hidden, batch), self.dropout, layer.training)
@@ -55,3 +84,21 @@ class RelateHead(Head):
 
     def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
         return layer if isinstance(layer, torch.nn.Linear) else None
+
+
+def _embedded(sign: str, backbone: Backbone) -> torch.Tensor:
+    """(E) what the trunk reads for a sign. Raises Unsupported for one that is several tokens."""
+    before, trunk = "a ", backbone.trunk
+    found = backbone.tokenizer(f"{before}{sign} a", add_special_tokens=False, return_offsets_mapping=True)
+    place, end = len(before), len(before) + len(sign)
+    pairs = zip(found["input_ids"], found["offset_mapping"], strict=True)
+    ids = [one for one, (start, stop) in pairs if start < end and place < stop and start < stop]
+    if len(ids) != 1:
+        raise Unsupported(
+            f"head.markers is 'tokens', which stand in the place of one token each, and the vocabulary has {len(ids)} "
+            f"for the sign {sign!r}; set task.markers to signs of one token, such as @ and #"
+        )
+    table: Any = trunk.get_input_embeddings()  # type: ignore[operator]  # of a transformers model
+    with torch.no_grad():
+        embedded: torch.Tensor = table(torch.tensor(ids, device=next(trunk.parameters()).device))
+    return embedded[0].float()

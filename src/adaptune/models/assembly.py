@@ -15,6 +15,7 @@ from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Reading, Writing
+from adaptune.models.own_tokens import with_own_tokens
 from adaptune.models.quantise import numbers
 from adaptune.models.ragged import is_ragged, ragged
 from adaptune.models.recompute import recomputing
@@ -96,10 +97,14 @@ class Assembly(nn.Module):
         return self.head.loss(self.layer, self.hidden(batch), batch)
 
     def hidden(self, batch: Batch) -> Tensor:
-        """(B, T, D) the trunk's last hidden states; without a graph where nothing in the trunk learns."""
+        """(B, T, D) the trunk's last hidden states; without a graph where nothing learns in the trunk or before it."""
         graph = torch.is_grad_enabled() and self._needs_graph(batch)
         again = graph and self.recomputes
         recompute = recomputing(self.trunk, self.backbone.roles) if again else nullcontext()
+        own = self.head.own_embeddings(self.layer)
+        if own is not None:
+            with torch.set_grad_enabled(graph):
+                batch = with_own_tokens(batch, self.trunk, own)
         inputs = self._inputs(batch)
         attention: AbstractContextManager[None] = nullcontext()
         if batch.lengths is not None and not again and is_ragged(self.trunk):
@@ -158,7 +163,8 @@ class Assembly(nn.Module):
             self._settle(child, learns=learns)
 
     def _needs_graph(self, batch: Batch) -> bool:
-        asked = batch.embeddings is not None and batch.embeddings.requires_grad
+        read = (batch.embeddings, self.head.own_embeddings(self.layer))
+        asked = any(tensor is not None and tensor.requires_grad for tensor in read)
         return asked or any(p.requires_grad for p in self.trunk.parameters())
 
     def _inputs(self, batch: Batch) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def task_at(source: Source, place: str) -> OfTask:
     task = part_at(source, f"{below}task", TASKS, None)
     head = _head(source, f"{below}head", task)
     if task is not None and head is not None:
-        _check_head(source, f"{below}head", head, task)
+        head = _fitted(source, f"{below}head", head, task)
     data = settings_at(source, f"{below}data", DataConfig)
     if task is not None:
         _check_metric(source, task, head)
@@ -104,11 +104,17 @@ def _head(source: Source, path: str, task: Task | None) -> Head | None:
     return part_at(source, path, HEADS, task.default_head if task else None)
 
 
-def _check_head(source: Source, path: str, head: Head, task: Task) -> None:
+def _fitted(source: Source, path: str, head: Head, task: Task) -> Head:
+    """The head as it stands beside its task."""
     if head.target is task.target:
-        return
+        try:
+            return head.for_task(task)
+        except Unsupported as error:
+            source.report(path, f"{path}: {error}")
+            return head
     fitting = ", ".join(name for name in HEADS.names() if HEADS.get(name).target is task.target)
     source.report(path, f"{path}: {head.name!r} does not learn what task {task.name!r} asks; heads that do: {fitting}")
+    return head
 
 
 def check_steps(source: Source, method: Method | None, train: Config | None) -> None:

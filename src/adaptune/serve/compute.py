@@ -20,6 +20,7 @@ from adaptune.data.batches import Budget, by_rows, collate
 from adaptune.evaluate.predict import MOST_SEQUENCES
 from adaptune.heads.classify import pool as pooled
 from adaptune.models.assembly import Assembly
+from adaptune.models.own_tokens import with_own_tokens
 from adaptune.serve.mixture import Kind
 from adaptune.serve.pool import Hot, Pool
 from adaptune.serve.registered import Registered
@@ -154,10 +155,25 @@ def _hidden(pool: Pool, trunk: _Trunk, batch: Batch, bundles: Sequence[Registere
     """(B, T, D); `bundles` are those of the sequences."""
     if trunk.own is not None:
         return _own_assembly(hot[trunk.own]).hidden(batch)
+    batch = _with_own_tokens(pool, batch, bundles, hot)
     if trunk.mixture is None:
         return pool.plain.hidden(batch)
     keys = [one if one is not None and hot[one].kind is trunk.mixture else None for one in bundles]
     return pool.mixture(trunk.mixture).hidden(batch, keys)
+
+
+def _with_own_tokens(pool: Pool, batch: Batch, bundles: Sequence[Registered | None], hot: Bundles) -> Batch:
+    """The batch with the tokens that heads of some bundles have of their own, each bundle's in its own sequences."""
+    groups: dict[Registered, list[int]] = defaultdict(list)
+    for index, bundle in enumerate(bundles):
+        if bundle is not None and bundle.head.own_tokens:
+            groups[bundle].append(index)
+    for bundle, indices in groups.items():
+        own = bundle.head.own_embeddings(hot[bundle].layer)
+        assert own is not None
+        sequences = torch.tensor(indices, device=batch.mask.device)
+        batch = with_own_tokens(batch, pool.backbone.trunk, own, sequences)
+    return batch
 
 
 def _read(

@@ -51,6 +51,10 @@ class Relate(Task):
     default_head = "relate"
     target = OfMarked
 
+    @property
+    def signs(self) -> tuple[str, ...]:
+        return self.markers
+
     def example(self, row: Row) -> Example:
         found = entities_of(row)
         text, marks = marked(found, self.markers)

@@ -159,6 +159,15 @@ def test_a_head_that_does_not_learn_what_the_task_asks_is_refused() -> None:
     ]
 
 
+def test_a_head_takes_over_the_signs_of_its_task_and_refuses_others() -> None:
+    signs = ("task={name: relate, markers: [$, '%']}", "head.markers=tokens")
+    recipe = _load(SHORT, *signs)
+    assert recipe.head.model_dump()["signs"] == ("$", "%")
+    assert _load(recipe.as_yaml()) == recipe
+    [problem] = _problems(SHORT, *signs, "head.signs=['<', '>']")
+    assert "head.signs is ('<', '>'), and the task writes ('$', '%') (task.markers); leave head.signs out" in problem
+
+
 def test_a_column_that_the_task_does_not_read_is_refused() -> None:
     assert _problems(SHORT, "data.columns.txt=review") == [
         "data.columns.txt=review: 'data.columns.txt' is not known; did you mean 'text'?"

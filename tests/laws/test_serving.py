@@ -37,6 +37,14 @@ TEXTS = (
     "it was a terrible night and the bank was closed when we came back from the old town by the river",
 )
 METHODS_HERE = [name for name in METHODS.names() if not METHODS.get(name).trains_matrices]
+TASKS_HERE: list[dict[str, Any]] = [
+    *({"name": name} for name in TASKS.names() if name != "chat"),
+    {"name": "chat", "template": "plain"},
+    {"name": "match", "encoder": "bi"},
+    {"name": "rank", "encoder": "cross"},
+]
+"""Every task, and what asks other heads of it."""
+COLUMNS = {"rank": {"candidates": "candidates"}, "choose": {"question": "question"}}
 CLOSE = 1e-5
 
 
@@ -49,12 +57,13 @@ class Kitchen:
         self.pool = Pool(base, most_hot=200)
         self.before = digest(base)
         self.bundles: dict[str, Registered] = {}
-        for seed, (name, method, task) in enumerate(cases(family)):
+        for seed, (name, method, task, head) in enumerate(cases(family)):
             try:
-                assembly = scatter(assemble(family, method, task.default_head, seed=seed))
+                assembly = scatter(assemble(family, method, head, seed=seed))
             except Unsupported:
                 continue  # a method or head that this family has no place for
-            save_bundle(folder / name, assembly, task, columns={}, max_length=64, scores={})
+            columns = COLUMNS.get(task.name, {})
+            save_bundle(folder / name, assembly, task, columns=columns, max_length=64, scores={})
             self.bundles[name] = self.pool.load(folder / name, name)
         self.alone: dict[str, Bundle] = {}
 
@@ -64,17 +73,22 @@ class Kitchen:
         return self.alone[name]
 
 
-def cases(family: str) -> list[tuple[str, dict[str, Any], Task]]:
-    """Every method with a classifier; every task under LoRA, encoders' also on the bare trunk."""
+def cases(family: str) -> list[tuple[str, dict[str, Any], Task, str]]:
+    """Every method with a classifier; every task with each of its heads under LoRA, readers' also alone."""
     classify = TASKS.make({"name": "classify"})
-    found = [(f"classify-{name}", settings(name), classify) for name in METHODS_HERE if METHODS.get(name).changes_trunk]
-    for task in map(TASKS.make, ({"name": name} for name in TASKS.names())):
-        head = HEADS.get(task.default_head)
-        if head.writes == (family == "llama"):
-            found.append((f"{task.name}-on-lora", {"name": "lora", "rank": 3}, task))
-        if head.owns_weights and family == "bert":
-            found.append((f"{task.name}-alone", {"name": "head_only"}, task))
-    found.append(("classify-dora", {"name": "lora", "rank": 5, "dora": True, "targets": "all"}, classify))
+    found = [
+        (f"classify-{name}", settings(name), classify, "classify")
+        for name in METHODS_HERE
+        if METHODS.get(name).changes_trunk
+    ]
+    for task in map(TASKS.make, TASKS_HERE):
+        for name in (name for name in HEADS.names() if HEADS.get(name).target is task.target):
+            writes = HEADS.get(name).writes
+            if writes == (family == "llama"):
+                found.append((f"{task.name}-{name}-on-lora", {"name": "lora", "rank": 3}, task, name))
+            if not writes and family == "bert":
+                found.append((f"{task.name}-{name}-alone", {"name": "head_only"}, task, name))
+    found.append(("classify-dora", {"name": "lora", "rank": 5, "dora": True, "targets": "all"}, classify, "classify"))
     return found
 
 
@@ -154,13 +168,15 @@ def test_answers_stay_the_same_while_bundles_go_to_disk_and_come_back(kitchen: K
 
 
 def row(bundle: Registered, number: int) -> dict[str, Any]:
-    names = text_columns(bundle.task, {})
+    names = text_columns(bundle.task, bundle.columns)
     return bundle.task.sample({name: TEXTS[(number + place) % len(TEXTS)] for place, name in enumerate(names)})
 
 
 def same(expected: Answer, found: Any, name: str) -> None:
     assert isinstance(found, Answer), (name, found)
-    if isinstance(expected.value, float) or (expected.value and isinstance(expected.value[0], float)):
+    if name.startswith("rank"):
+        assert found.value == [(text, pytest.approx(score, abs=CLOSE)) for text, score in expected.value], name
+    elif isinstance(expected.value, float) or (expected.value and isinstance(expected.value[0], float)):
         assert found.value == pytest.approx(expected.value, abs=1e-4, rel=1e-4), name
     else:
         assert found.value == expected.value, name

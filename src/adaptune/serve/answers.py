@@ -128,12 +128,49 @@ class Judged(Answer):
     """Geometric mean over its tokens."""
 
 
+class Option(Answer):
+    """One of the texts to choose from."""
+
+    text: str
+    probability: Probability
+
+
+class Chosen(Answer):
+    """The right one of several options."""
+
+    choice: int
+    """Its place, counted from 0."""
+    text: str
+    probability: Probability
+    options: list[Option]
+    """All of them, in their order."""
+
+
+class RankedText(Answer):
+    """A text, and how well it fits the query."""
+
+    text: str
+    score: float
+    """A cosine, or a cross-encoder's number; larger is better."""
+
+
+class Ranked(Answer):
+    """Texts, the best first; as many as the bundle's task shows."""
+
+    ranking: list[RankedText]
+    probability: Probability
+    """That the first of them is the best of all."""
+
+
 ANSWERS: dict[str, type[Answer]] = {
     "answer": Found,
+    "chat": Written,
+    "choose": Chosen,
     "classify": Labelled,
     "match": Matched,
     "multilabel": SeverallyLabelled,
     "pretrain": Judged,
+    "rank": Ranked,
     "regress": Number,
     "relate": Related,
     "summarise": Written,

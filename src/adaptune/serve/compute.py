@@ -6,7 +6,7 @@ Knows no requests: rows come in, answers go out, in their order.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -23,7 +23,7 @@ from adaptune.models.assembly import Assembly
 from adaptune.serve.mixture import Kind
 from adaptune.serve.pool import Hot, Pool
 from adaptune.serve.registered import Registered
-from adaptune.serve.writing import Completion, Wish, complete
+from adaptune.serve.writing import Completion, Listener, Wish, complete
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,10 +34,14 @@ class Asked:
     """None: the base as it is, of which only vectors can be wanted."""
     sequences: Sequence[Encoded]
     """All of the row."""
+    place: int = 0
+    """Of the bundle's tasks, the one that is asked."""
     vector: bool = False
     """Whether the text's vector is wanted instead of the bundle's answer."""
     wish: Wish | None = None
     """Of a bundle that writes: what the request says of the text, which is then wanted with how it ended."""
+    listener: Listener | None = None
+    """Beside a wish: who is shown the text while it is written."""
 
 
 Vector = tuple[float, ...]
@@ -54,7 +58,8 @@ class _Trunk:
     mixture: Kind | None = None
     own: Registered | None = None
     """A bundle with a trunk of its own. Without either: the base as it is."""
-    writes: bool = False
+    writer: int | None = None
+    """The place of its task that writes texts, where that is asked."""
     wish: Wish | None = None
 
 
@@ -115,8 +120,9 @@ def _trunk_of(one: Asked, hot: Bundles) -> _Trunk:
     if one.bundle is None:
         return _Trunk()
     bundle = hot[one.bundle]
-    if bundle.assembly is not None:
-        return _Trunk(own=one.bundle, writes=one.bundle.head.writes and not one.vector, wish=one.wish)
+    if bundle.assemblies:
+        writes = bundle.of.tasks[one.place].head.writes and not one.vector
+        return _Trunk(own=one.bundle, writer=one.place if writes else None, wish=one.wish)
     return _Trunk(mixture=bundle.kind)
 
 
@@ -128,61 +134,96 @@ def _answers(
     found: dict[int, Found] = {}
     for indices in by_rows(sequences, _budget(pool, trunk, batch_tokens)):
         some = [sequences[index] for index in indices]
-        if trunk.writes and trunk.own is not None:
-            found |= _texts(pool, _own_assembly(hot[trunk.own]), some, trunk.wish)
-            continue
-        batch = _batch(pool, some)
-        hidden = _hidden(pool, trunk, batch, [rows[one.row].bundle for one in some], hot)
-        found |= _read(pool, hidden, some, rows, hot)
+        if trunk.own is not None and trunk.writer is not None:
+            listeners = {one.row: listener for one in some if (listener := rows[one.row].listener) is not None}
+            found |= _texts(pool, hot[trunk.own].assemblies[trunk.writer], some, trunk.wish, listeners)
+        else:
+            found |= _read(pool, _hidden(pool, trunk, some, rows, hot), some, rows, hot)
     return found
 
 
 def _budget(pool: Pool, trunk: _Trunk, tokens: int) -> Budget:
     """Every text to be written takes as many tokens as it may have."""
-    writing = trunk.own.head.writing(pool.backbone) if trunk.writes and trunk.own is not None else None
+    writing = None
+    if trunk.own is not None and trunk.writer is not None:
+        writing = trunk.own.tasks[trunk.writer].head.writing(pool.backbone)
     if writing is None:
         return Budget(tokens=tokens, rows=MOST_SEQUENCES)
-    most = writing.most if trunk.wish is None else trunk.wish.most
+    most = writing.most if trunk.wish is None else trunk.wish.most or writing.most
     return Budget(tokens=tokens, rows=max(1, min(MOST_SEQUENCES, tokens // most)))
 
 
-def _texts(pool: Pool, assembly: Assembly, sequences: Sequence[Encoded], wish: Wish | None) -> Mapping[int, Found]:
-    return assembly.answers(_batch(pool, sequences)) if wish is None else complete(assembly, sequences, wish)
+def _texts(
+    pool: Pool,
+    assembly: Assembly,
+    sequences: Sequence[Encoded],
+    wish: Wish | None,
+    listeners: Mapping[int, Listener],
+) -> Mapping[int, Found]:
+    if wish is None:
+        return assembly.answers(_batch(pool, sequences))
+    return complete(assembly, sequences, wish, listeners)
 
 
-def _hidden(pool: Pool, trunk: _Trunk, batch: Batch, bundles: Sequence[Registered | None], hot: Bundles) -> Tensor:
-    """(B, T, D); `bundles` are those of the sequences."""
-    if trunk.own is not None:
-        return _own_assembly(hot[trunk.own]).hidden(batch)
+def _hidden(pool: Pool, trunk: _Trunk, sequences: Sequence[Encoded], rows: Mapping[int, Asked], hot: Bundles) -> Tensor:
+    """(B, T, D); what several tasks of a bundle read alike passes the trunk once."""
+    bundles = [rows[one.row].bundle for one in sequences]
     if trunk.mixture is None:
-        return pool.plain.hidden(batch)
-    keys = [one if one is not None and hot[one].kind is trunk.mixture else None for one in bundles]
-    return pool.mixture(trunk.mixture).hidden(batch, keys)
+        keys: list[Registered | None] = [None] * len(sequences)
+    else:
+        keys = [one if one is not None and hot[one].kind is trunk.mixture else None for one in bundles]
+    once, where = _once(keys, sequences)
+    batch = _batch(pool, [sequences[index] for index in once])
+    if trunk.own is not None:
+        hidden = hot[trunk.own].assemblies[0].hidden(batch)
+    elif trunk.mixture is None:
+        hidden = pool.plain.hidden(batch)
+    else:
+        hidden = pool.mixture(trunk.mixture).hidden(batch, [keys[index] for index in once])
+    return hidden if len(once) == len(sequences) else hidden[where]
+
+
+def _once(keys: Sequence[Registered | None], sequences: Sequence[Encoded]) -> tuple[list[int], list[int]]:
+    """The first of all sequences that are read alike, by one adapter, and for each sequence which of these it is."""
+    places: dict[Hashable, int] = {}
+    once: list[int] = []
+    where = []
+    for index, (key, one) in enumerate(zip(keys, sequences, strict=True)):
+        arrays = (one.ids, one.segments, one.decoder_ids)
+        read = (key, *(None if array is None else array.tobytes() for array in arrays))
+        if read not in places:
+            places[read] = len(once)
+            once.append(index)
+        where.append(places[read])
+    return once, where
 
 
 def _read(
     pool: Pool, hidden: Tensor, sequences: Sequence[Encoded], rows: Mapping[int, Asked], hot: Bundles
 ) -> dict[int, Found]:
-    """Every bundle's head reads the hidden states of its own rows, padded no further than these need."""
-    groups: dict[tuple[Registered | None, bool], list[int]] = defaultdict(list)
+    """Every head reads the hidden states of its own rows, padded no further than these need."""
+    groups: dict[tuple[Registered | None, int, bool], list[int]] = defaultdict(list)
     for index, one in enumerate(sequences):
         row = rows[one.row]
-        groups[row.bundle, row.vector].append(index)
+        groups[row.bundle, row.place, row.vector].append(index)
     found: dict[int, Found] = {}
-    for (bundle, vector), indices in groups.items():
+    for (bundle, place, vector), indices in groups.items():
         batch = _batch(pool, [sequences[index] for index in indices])
         width = (batch.mask if batch.decoder_mask is None else batch.decoder_mask).shape[1]
         own = hidden[indices, :width]
         if vector or bundle is None:
             found |= _vectors(pool, own, batch, bundle)
         else:
-            found |= bundle.head.decode(hot[bundle].layer, own, batch, bundle.labels)
+            task = bundle.tasks[place]
+            found |= task.head.decode(hot[bundle].layers[place], own, batch, task.labels)
     return found
 
 
 def _vectors(pool: Pool, hidden: Tensor, batch: Batch, bundle: Registered | None) -> dict[int, Found]:
-    """Pooled as the bundle's head pools, or as the base is meant to be."""
-    pooling = getattr(bundle.head, "pooling", pool.backbone.pooling) if bundle else pool.backbone.pooling
+    """Pooled as the bundle's heads pool, or as the base is meant to be, also where they differ."""
+    usual = pool.backbone.pooling
+    ways = {getattr(one.head, "pooling", usual) for one in bundle.tasks} if bundle else set()
+    pooling = ways.pop() if len(ways) == 1 else usual
     mask = batch.mask if batch.decoder_mask is None else batch.decoder_mask
     vectors = torch.nn.functional.normalize(pooled(hidden.float(), mask, pooling), dim=1)
     return {row: tuple(vector) for row, vector in zip(batch.rows.tolist(), vectors.tolist(), strict=True)}
@@ -191,8 +232,3 @@ def _vectors(pool: Pool, hidden: Tensor, batch: Batch, bundle: Registered | None
 def _batch(pool: Pool, sequences: Sequence[Encoded]) -> Batch:
     device = next(pool.plain.parameters()).device
     return collate(sequences, pool.backbone.tokenizer.pad_token_id).to(device)
-
-
-def _own_assembly(hot: Hot) -> Assembly:
-    assert hot.assembly is not None, f"{hot.of.full_name} has no trunk of its own"
-    return hot.assembly

@@ -44,7 +44,7 @@ TASKS_HERE: list[dict[str, Any]] = [
     {"name": "rank", "encoder": "cross"},
 ]
 """Every task, and what asks other heads of it."""
-COLUMNS = {"rank": {"candidates": "candidates"}}
+COLUMNS = {"rank": {"candidates": "candidates"}, "choose": {"question": "question"}}
 CLOSE = 1e-5
 
 
@@ -119,8 +119,9 @@ def kitchen(
 def test_mixed_answers_equal_those_of_each_bundle_alone(kitchen: Kitchen) -> None:
     asked, expected = [], []
     for name, bundle in kitchen.bundles.items():
-        examples = bundle.examples([row(bundle, number) for number in range(len(TEXTS))])
-        asked += [Asked(bundle, one) for one in bundle.encode(examples, kitchen.base, kitchen.base.tokenizer)]
+        task = bundle.of(None)
+        examples = task.examples([row(bundle, number) for number in range(len(TEXTS))])
+        asked += [Asked(bundle, one) for one in task.encode(examples, kitchen.base, kitchen.base.tokenizer)]
         expected += [(name, found) for found in kitchen.bundle(name).answers(examples)]
     order = list(range(len(asked)))
     random.Random(3).shuffle(order)
@@ -132,12 +133,13 @@ def test_mixed_answers_equal_those_of_each_bundle_alone(kitchen: Kitchen) -> Non
 
 def test_answers_are_what_the_schema_says(kitchen: Kitchen) -> None:
     for name, bundle in kitchen.bundles.items():
-        examples = bundle.examples([row(bundle, 0)])
-        answers = [bundle.describe(examples[0], found) for found in kitchen.bundle(name).answers(examples)]
-        told = {"bundle": name, "version": bundle.version, "task": bundle.task.name, "answers": answers}
-        shown = MODELS[bundle.task.name].model_validate(told).model_dump(exclude_unset=True)
+        one = bundle.of(None)
+        examples = one.examples([row(bundle, 0)])
+        answers = [one.describe(examples[0], found) for found in kitchen.bundle(name).answers(examples)]
+        assert one.task.name in ANSWERS, "add the answers of this task to adaptune.serve.answers"
+        told = {"bundle": name, "version": bundle.version, "task": one.task.name, "answers": answers}
+        shown = MODELS[one.task.name].model_validate(told).model_dump(exclude_unset=True)
         assert shown["answers"] == plain(answers), name
-        assert bundle.task.name in ANSWERS, "add the answers of this task to adaptune.serve.answers"
 
 
 def test_methods_that_can_mix_share_a_trunk(kitchen: Kitchen) -> None:
@@ -148,7 +150,7 @@ def test_methods_that_can_mix_share_a_trunk(kitchen: Kitchen) -> None:
     assert [
         name for name, bundle in kitchen.bundles.items() if name.endswith("alone") and kinds[name] is not None
     ] == []
-    assert kitchen.pool.hot(kitchen.bundles["classify-prompt"]).assembly is not None
+    assert kitchen.pool.hot(kitchen.bundles["classify-prompt"]).assemblies
 
 
 def test_answers_stay_the_same_while_bundles_go_to_disk_and_come_back(kitchen: Kitchen) -> None:
@@ -159,20 +161,21 @@ def test_answers_stay_the_same_while_bundles_go_to_disk_and_come_back(kitchen: K
         if name.partition("-")[2] in ("lora", "ia3", "adapter", "norms", "bitfit", "prompt", "dora")
     }
     asked = [
-        Asked(bundle, bundle.encode(bundle.examples([row(bundle, 0)]), kitchen.base, kitchen.base.tokenizer)[0])
-        for bundle in bundles.values()
+        Asked(bundle, one.encode(one.examples([row(bundle, 0)]), kitchen.base, kitchen.base.tokenizer)[0])
+        for bundle, one in ((bundle, bundle.of(None)) for bundle in bundles.values())
     ]
     for _ in range(2):
         found = answer_all(few, asked, batch_tokens=600)
         for name, answer in zip(bundles, found, strict=True):
             alone = kitchen.bundle(name)
-            same(alone.answers(bundles[name].examples([row(bundles[name], 0)]))[0], answer, name)
+            same(alone.answers(bundles[name].of(None).examples([row(bundles[name], 0)]))[0], answer, name)
         assert sum(few.is_hot(bundle) for bundle in bundles.values()) == 3
 
 
 def row(bundle: Registered, number: int) -> dict[str, Any]:
-    names = text_columns(bundle.task, bundle.columns)
-    return bundle.task.sample({name: TEXTS[(number + place) % len(TEXTS)] for place, name in enumerate(names)})
+    one = bundle.of(None)
+    names = text_columns(one.task, one.columns)
+    return one.task.sample({name: TEXTS[(number + place) % len(TEXTS)] for place, name in enumerate(names)})
 
 
 def same(expected: Answer, found: Any, name: str) -> None:

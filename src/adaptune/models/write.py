@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig
+from transformers import GenerationConfig, StoppingCriteriaList
 
 from adaptune.core.batch import Batch
 from adaptune.core.shell import Borrowed, Words
@@ -36,15 +37,31 @@ def write(assembly: Assembly, batch: Batch) -> dict[int, Answer]:
     }
 
 
-def generate(assembly: Assembly, prompts: list[Tensor], *, end: int | None = None) -> list[Tensor]:
-    """Token ids written after each prompt, up to an end token and with it: `end`, or the tokenizer's own."""
+Watch = Callable[[list[Tensor]], list[bool]]
+"""Told after every token what each text has so far; says of each whether it is wanted no longer."""
+
+
+def generate(
+    assembly: Assembly, prompts: list[Tensor], *, end: int | None = None, watch: Watch | None = None
+) -> list[Tensor]:
+    """Token ids written after each prompt, up to an end token and with it: `end`, or the tokenizer's own.
+
+    `watch` is told nothing by a search with beams, which has no text before its end.
+    """
     head, tokenizer = _head(assembly), assembly.backbone.tokenizer
-    ends = list(dict.fromkeys([end_of(tokenizer) if end is None else end, end_of(tokenizer)]))
+    ends = ends_of(tokenizer, end)
     model = writer(assembly)
     start = None if assembly.writing is None else assembly.writing.start
     side = "left" if start is None else "right"
     ids = pad_sequence(prompts, batch_first=True, padding_value=tokenizer.pad_token_id, padding_side=side)
     mask = pad_sequence([torch.ones_like(prompt) for prompt in prompts], batch_first=True, padding_side=side)
+    skip = ids.shape[1] if start is None else 1
+
+    def watched(so_far: Tensor, _scores: Any, **_: Any) -> Tensor:
+        assert watch is not None
+        return so_far.new_tensor(watch([_until_end(row[skip:], tokenizer, ends) for row in so_far]), dtype=torch.bool)
+
+    criteria = [watched] if watch is not None and head.beams == 1 else []
     with torch.random.fork_rng([ids.device] if ids.device.type == "cuda" else [], enabled=head.sample):
         if head.sample:
             torch.manual_seed(0)
@@ -53,8 +70,9 @@ def generate(assembly: Assembly, prompts: list[Tensor], *, end: int | None = Non
             attention_mask=mask,
             generation_config=_settings(head, tokenizer, start, ends),
             tokenizer=tokenizer if head.stop else None,
+            stopping_criteria=StoppingCriteriaList(criteria),
         )
-    return [_until_end(row, tokenizer, ends) for row in found[:, 1 if start is not None else ids.shape[1] :]]
+    return [_until_end(row, tokenizer, ends) for row in found[:, skip:]]
 
 
 def writer(assembly: Assembly) -> Any:
@@ -89,6 +107,12 @@ def _settings(head: GenerateHead, tokenizer: Any, start: int | None, ends: list[
 def end_of(tokenizer: Any) -> int:
     """The token that ends a text: the tokenizer's end-of-sequence token, of BERT's kind the separator."""
     return int(tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id)
+
+
+def ends_of(tokenizer: Any, end: int | None) -> list[int]:
+    """The tokens that end a text: the one that its prompt names, and the tokenizer's own."""
+    own = end_of(tokenizer)
+    return list(dict.fromkeys([own if end is None else end, own]))
 
 
 def _until_end(ids: Tensor, tokenizer: Any, ends: list[int]) -> Tensor:

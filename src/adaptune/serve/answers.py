@@ -181,7 +181,18 @@ ANSWERS: dict[str, type[Answer]] = {
 """By task; those of a task that is not named here may be any JSON object."""
 
 
-class Predictions(BaseModel):
+SEVERAL = "several"
+"""What stands in the place of a task where a bundle answers for more than one."""
+
+
+class OfTask(BaseModel):
+    """The answers of one of several tasks, one an input, in its order."""
+
+    task: str
+    answers: list[Any]
+
+
+class Predictions(OfTask):
     """The answers to a request, one an input, in its order."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
@@ -189,23 +200,37 @@ class Predictions(BaseModel):
     bundle: str
     version: str
     """All answers are this version's."""
-    task: str
-    answers: list[Any]
 
 
-def _predictions(task: str) -> type[Predictions]:
+def _typed(task: str, base: type[OfTask], what: str) -> type[Any]:
     of_task: Any = Literal[task]
     answers: Any = list[ANSWERS.get(task, dict[str, JsonValue])]  # type: ignore[misc]
-    name = f"{task.title().replace('_', '')}Predictions"
     return create_model(
-        name,
-        __base__=Predictions,
-        __doc__=f"Answers of a bundle of the task `{task}`.",
+        f"{task.title().replace('_', '')}{base.__name__}",
+        __base__=base,
+        __doc__=f"Answers of {what} `{task}`.",
         task=(of_task, ...),
         answers=(answers, ...),
     )
 
 
-MODELS = {task: _predictions(task) for task in TASKS.names()}
+MODELS = {task: _typed(task, Predictions, "a bundle of the task") for task in TASKS.names()}
 """By task."""
-AnyPredictions: Any = Annotated[reduce(or_, MODELS.values()), Field(discriminator="task")]
+_OF_TASK = {task: _typed(task, OfTask, "one of several tasks, of the kind") for task in TASKS.names()}
+_AnyOfTask: Any = Annotated[reduce(or_, _OF_TASK.values()), Field(discriminator="task")]
+
+
+class SeveralPredictions(BaseModel):
+    """The answers of all tasks of a bundle."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    bundle: str
+    version: str
+    """All answers are this version's."""
+    task: Literal["several"]
+    tasks: dict[str, _AnyOfTask]
+    """By the tasks' names, as the recipe gave them."""
+
+
+AnyPredictions: Any = Annotated[reduce(or_, MODELS.values()) | SeveralPredictions, Field(discriminator="task")]

@@ -10,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from adaptune.serve.access import Admin, Asking, TheService
 from adaptune.serve.access_log import note
+from adaptune.serve.answers import SEVERAL
 from adaptune.serve.asked import Asked
 from adaptune.serve.paths import below
-from adaptune.serve.registered import BASE, NAME, VERSION, Registered
+from adaptune.serve.registered import BASE, NAME, VERSION, Registered, ServedTask
 from adaptune.serve.service import Service
 
 Name = Annotated[str, Path(pattern=f"^{NAME}$")]
@@ -28,6 +29,17 @@ class Load(Asked):
     """Below the server's folder of bundles."""
 
 
+class TaskShown(BaseModel):
+    """One of several tasks of a bundle."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    task: str
+    labels: list[str]
+    scores: dict[str, dict[str, float]]
+    """By split, as measured after training."""
+
+
 class BundleShown(BaseModel):
     """One version of a bundle."""
 
@@ -36,6 +48,7 @@ class BundleShown(BaseModel):
     name: str
     version: str
     task: str
+    """`several` where there is more than one."""
     method: str
     labels: list[str]
     created: str
@@ -43,6 +56,8 @@ class BundleShown(BaseModel):
     """Whether it is in memory now; it is read from disk when it is asked for."""
     scores: dict[str, dict[str, float]]
     """By split, as measured after training."""
+    tasks: dict[str, TaskShown]
+    """Where there is more than one: each by its name. Labels and scores above are then empty."""
     other_versions: list[str]
     """Still to be had as `name@version`, the oldest first."""
 
@@ -113,14 +128,25 @@ async def remove(request: Request, name: NameOrVersion, service: TheService, _: 
 
 def _shown(service: Service, found: Registered) -> BundleShown:
     versions = service.pool.versions_of(found.name)
+    shown = {
+        one.name: TaskShown(task=one.task.name, labels=list(one.labels.names), scores=_plain(one))
+        for one in found.tasks
+        if one.name is not None
+    }
+    only = None if shown else found.of(None)
     return BundleShown(
         name=found.name,
         version=found.version,
-        task=found.task.name,
+        task=SEVERAL if only is None else only.task.name,
         method=found.method.name,
-        labels=list(found.labels.names),
+        labels=[] if only is None else list(only.labels.names),
         created=found.created,
         hot=service.pool.is_hot(found),
-        scores={split: dict(values) for split, values in found.scores.items()},
+        scores={} if only is None else _plain(only),
+        tasks=shown,
         other_versions=[one.version for one in versions if one is not found],
     )
+
+
+def _plain(task: ServedTask) -> dict[str, dict[str, float]]:
+    return {split: dict(values) for split, values in task.scores.items()}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Sequence
-from typing import Annotated, Literal
+from collections.abc import Coroutine, Sequence
+from typing import Annotated, Any, Literal, Self
 
-from fastapi import APIRouter, Request
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from fastapi import APIRouter, Request, Response
+from pydantic import ConfigDict, Field, model_validator
 
 from adaptune.bundle.inputs import Input
 from adaptune.core.errors import DataError
@@ -17,12 +17,32 @@ from adaptune.serve.access_log import note
 from adaptune.serve.asked import Asked, BundleName, Text
 from adaptune.serve.disconnect import while_connected
 from adaptune.serve.registered import Registered
-from adaptune.serve.service import Completed, Service
+from adaptune.serve.service import Completed
+from adaptune.serve.streaming import RESPONSES, stream
+from adaptune.serve.texts import (
+    ChatChoice,
+    ChatCompletion,
+    Completions,
+    OfChat,
+    OfText,
+    Reply,
+    TextChoice,
+    usage_of,
+)
+from adaptune.serve.writing import Wish
 
 Stop = Annotated[list[Text], Field(max_length=4)]
-Finish = Literal["stop", "length"]
 
 router = APIRouter(tags=["texts"])
+
+
+class StreamOptions(Asked):
+    """What a stream holds beside the texts."""
+
+    include_usage: bool = False
+    """Whether a last chunk says how many tokens were read and written."""
+    include_obfuscation: bool = False
+    """Kept for compatibility; nothing is done with it."""
 
 
 class Writing(Asked):
@@ -36,16 +56,27 @@ class Writing(Asked):
     top_p: float | None = Field(default=None, gt=0, le=1)
     stop: Text | Stop | None = None
     n: Literal[1] = 1
-    stream: Literal[False] = False
+    stream: bool = False
+    """Whether the text comes in parts, while it is written."""
+    stream_options: StreamOptions | None = None
     user: str | None = None
     """Kept for compatibility; nothing is done with it."""
 
-    @field_validator("stream", mode="before")
-    @classmethod
-    def _whole(cls, value: object) -> object:
-        if value is True:
-            raise ValueError("this server gives texts whole; leave `stream` out")
-        return value
+    @model_validator(mode="after")
+    def _streams(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options say how a stream reads; ask for one with `stream`, or leave them out")
+        return self
+
+    @property
+    def usage(self) -> bool:
+        """Whether a stream tells its usage."""
+        return self.stream_options is not None and self.stream_options.include_usage
+
+    def wish(self, most: int | None) -> Wish:
+        """What is said of the text, `most` tokens long."""
+        stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
+        return Wish(most, stop, self.temperature, self.top_p)
 
 
 class Complete(Writing):
@@ -70,6 +101,11 @@ class Message(Asked):
     """Kept for compatibility; nothing is done with it."""
 
     @property
+    def as_learned(self) -> str:
+        """The role as data names it: `developer` is OpenAI's newer name of `system`."""
+        return "system" if self.role == "developer" else self.role
+
+    @property
     def text(self) -> str:
         """Of all its parts."""
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
@@ -86,120 +122,72 @@ class Chat(Writing):
     """As max_tokens, by its newer name."""
 
 
-class TextUsage(BaseModel):
-    """Tokens read and written."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-
-
-class TextChoice(BaseModel):
-    """A text for one prompt."""
-
-    index: int
-    text: str
-    finish_reason: Finish
-    logprobs: None = None
-
-
-class Completions(BaseModel):
-    """One text a prompt, in order."""
-
-    id: str
-    object: Literal["text_completion"] = "text_completion"
-    created: int
-    model: str
-    choices: list[TextChoice]
-    usage: TextUsage
-
-
-class Reply(BaseModel):
-    """What the assistant says."""
-
-    role: Literal["assistant"] = "assistant"
-    content: str
-
-
-class ChatChoice(BaseModel):
-    """The reply, and how it ended."""
-
-    index: int
-    message: Reply
-    finish_reason: Finish
-    logprobs: None = None
-
-
-class ChatCompletion(BaseModel):
-    """The reply to a conversation."""
-
-    id: str
-    object: Literal["chat.completion"] = "chat.completion"
-    created: int
-    model: str
-    choices: list[ChatChoice]
-    usage: TextUsage
-
-
-@router.post("/v1/completions")
-async def complete(request: Request, asked: Complete, service: TheService, _: Asking) -> Completions:
+@router.post("/v1/completions", response_model=Completions, responses=RESPONSES)
+async def complete(request: Request, asked: Complete, service: TheService, _: Asking) -> Completions | Response:
     """A text after each prompt."""
     prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
-    found = await _written(request, service, asked, prompts, asked.max_tokens)
+    wish, id_ = asked.wish(asked.max_tokens), f"cmpl-{uuid.uuid4().hex}"
+    _note(request, asked, prompts)
+    if asked.stream:
+        pieces = service.stream(asked.model, prompts, wish)
+        return await stream(request, pieces, OfText(id_, asked.model), usage=asked.usage)
+    found = await _written(request, service.complete(asked.model, prompts, wish))
     return Completions(
-        id=f"cmpl-{uuid.uuid4().hex}",
+        id=id_,
         created=int(time.time()),
         model=asked.model,
         choices=[
             TextChoice(index=index, text=one.text, finish_reason=one.finish)
             for index, one in enumerate(found.completions)
         ],
-        usage=_usage(found),
+        usage=usage_of(found),
     )
 
 
-@router.post("/v1/chat/completions")
-async def chat(request: Request, asked: Chat, service: TheService, _: Asking) -> ChatCompletion:
+@router.post("/v1/chat/completions", response_model=ChatCompletion, responses=RESPONSES)
+async def chat(request: Request, asked: Chat, service: TheService, _: Asking) -> ChatCompletion | Response:
     """The reply to a conversation; of a bundle that reads one text, to the user's one turn."""
     if asked.max_tokens is not None and asked.max_completion_tokens is not None:
         raise DataError("max_tokens and max_completion_tokens say the same; give one of them")
     inputs = [_input(service.pool.find(asked.model), asked.messages)]
-    found = await _written(request, service, asked, inputs, asked.max_completion_tokens or asked.max_tokens)
+    wish, id_ = asked.wish(asked.max_completion_tokens or asked.max_tokens), f"chatcmpl-{uuid.uuid4().hex}"
+    _note(request, asked, inputs)
+    if asked.stream:
+        pieces = service.stream(asked.model, inputs, wish)
+        return await stream(request, pieces, OfChat(id_, asked.model), usage=asked.usage)
+    found = await _written(request, service.complete(asked.model, inputs, wish))
     first = found.completions[0]
     return ChatCompletion(
-        id=f"chatcmpl-{uuid.uuid4().hex}",
+        id=id_,
         created=int(time.time()),
         model=asked.model,
         choices=[ChatChoice(index=0, message=Reply(content=first.text), finish_reason=first.finish)],
-        usage=_usage(found),
+        usage=usage_of(found),
     )
 
 
-async def _written(
-    request: Request, service: Service, asked: Writing, inputs: Sequence[Input], most: int | None
-) -> Completed:
+def _note(request: Request, asked: Writing, inputs: Sequence[Input]) -> None:
     note(request.scope, bundle=asked.model, rows=len(inputs))
     if request.app.state.config.log_texts:
         note(request.scope, inputs=inputs)
-    stop = (asked.stop,) if isinstance(asked.stop, str) else tuple(asked.stop or ())
-    work = service.complete(asked.model, inputs, most=most, stop=stop, temperature=asked.temperature, top_p=asked.top_p)
+
+
+async def _written(request: Request, work: Coroutine[Any, Any, Completed]) -> Completed:
     found = await while_connected(request, work)
     note(request.scope, version=found.bundle.version, tokens=found.tokens)
     return found
 
 
 def _input(bundle: Registered, messages: Sequence[Message]) -> Input:
-    """A conversation, for bundles that read one; else its one turn. Raises DataError."""
-    if any(column.name == "messages" for column in bundle.task.columns):
-        return {"messages": [{"role": message.role, "content": message.text} for message in messages]}
-    if len(messages) != 1 or messages[0].role != "user":
+    """A conversation, for bundles that read one; else its one turn. Raises DataError, Unsupported."""
+    task = bundle.writer().task
+    if messages[-1].role != "user":
+        raise DataError(f"the last message is the {messages[-1].role}'s; end with the user's, which is replied to")
+    if any(column.name == "messages" for column in task.columns):
+        return {"messages": [{"role": message.as_learned, "content": message.text} for message in messages]}
+    if len(messages) != 1:
         raise DataError(
-            f"bundle {bundle.name!r} of the task {bundle.task.name!r} reads one text and no conversation; send one "
-            "message, the user's"
+            f"bundle {bundle.name!r} of the task {task.name!r} reads one text and no conversation; send one message, "
+            "the user's"
         )
     return messages[0].text
-
-
-def _usage(found: Completed) -> TextUsage:
-    written = sum(one.tokens for one in found.completions)
-    return TextUsage(prompt_tokens=found.tokens, completion_tokens=written, total_tokens=found.tokens + written)

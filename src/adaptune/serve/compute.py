@@ -6,7 +6,7 @@ Knows no requests: rows come in, answers go out, in their order.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -24,7 +24,7 @@ from adaptune.models.own_tokens import with_own_tokens
 from adaptune.serve.mixture import Kind
 from adaptune.serve.pool import Hot, Pool
 from adaptune.serve.registered import Registered
-from adaptune.serve.writing import Completion, Wish, complete
+from adaptune.serve.writing import Completion, Listener, Wish, complete
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,10 +35,14 @@ class Asked:
     """None: the base as it is, of which only vectors can be wanted."""
     sequences: Sequence[Encoded]
     """All of the row."""
+    place: int = 0
+    """Of the bundle's tasks, the one that is asked."""
     vector: bool = False
     """Whether the text's vector is wanted instead of the bundle's answer."""
     wish: Wish | None = None
     """Of a bundle that writes: what the request says of the text, which is then wanted with how it ended."""
+    listener: Listener | None = None
+    """Beside a wish: who is shown the text while it is written."""
 
 
 Vector = tuple[float, ...]
@@ -46,6 +50,8 @@ Vector = tuple[float, ...]
 Found = Answer | Vector | Completion | AdaptuneError
 """An error where the row's bundle could not be brought back from disk: its neighbours are answered all the same."""
 Bundles = Mapping[Registered, Hot]
+_Task = tuple[Registered, int]
+"""A bundle, and the place of one of its tasks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,10 @@ class _Trunk:
     mixture: Kind | None = None
     own: Registered | None = None
     """A bundle with a trunk of its own. Without either: the base as it is."""
-    writes: bool = False
+    writer: int | None = None
+    """The place of its task that writes texts, where that is asked."""
+    reader: int = 0
+    """The place of the task that reads for itself: a head's own tokens are in no other task's rows."""
     wish: Wish | None = None
 
 
@@ -116,8 +125,12 @@ def _trunk_of(one: Asked, hot: Bundles) -> _Trunk:
     if one.bundle is None:
         return _Trunk()
     bundle = hot[one.bundle]
-    if bundle.assembly is not None:
-        return _Trunk(own=one.bundle, writes=one.bundle.head.writes and not one.vector, wish=one.wish)
+    if bundle.assemblies:
+        writes = bundle.of.tasks[one.place].head.writes and not one.vector
+        apart = any(task.head.own_tokens for task in bundle.of.tasks)
+        return _Trunk(
+            own=one.bundle, writer=one.place if writes else None, reader=one.place if apart else 0, wish=one.wish
+        )
     return _Trunk(mixture=bundle.kind)
 
 
@@ -129,47 +142,92 @@ def _answers(
     found: dict[int, Found] = {}
     for indices in by_rows(sequences, _budget(pool, trunk, batch_tokens)):
         some = [sequences[index] for index in indices]
-        if trunk.writes and trunk.own is not None:
-            found |= _texts(pool, _own_assembly(hot[trunk.own]), some, trunk.wish)
-            continue
-        batch = _batch(pool, some)
-        hidden = _hidden(pool, trunk, batch, [rows[one.row].bundle for one in some], hot)
-        found |= _read(pool, hidden, some, rows, hot)
+        if trunk.own is not None and trunk.writer is not None:
+            listeners = {one.row: listener for one in some if (listener := rows[one.row].listener) is not None}
+            found |= _texts(pool, hot[trunk.own].assemblies[trunk.writer], some, trunk.wish, listeners)
+        else:
+            found |= _read(pool, _hidden(pool, trunk, some, rows, hot), some, rows, hot)
     return found
 
 
 def _budget(pool: Pool, trunk: _Trunk, tokens: int) -> Budget:
     """Every text to be written takes as many tokens as it may have."""
-    writing = trunk.own.head.writing(pool.backbone) if trunk.writes and trunk.own is not None else None
+    writing = None
+    if trunk.own is not None and trunk.writer is not None:
+        writing = trunk.own.tasks[trunk.writer].head.writing(pool.backbone)
     if writing is None:
         return Budget(tokens=tokens, rows=MOST_SEQUENCES)
-    most = writing.most if trunk.wish is None else trunk.wish.most
+    most = writing.most if trunk.wish is None else trunk.wish.most or writing.most
     return Budget(tokens=tokens, rows=max(1, min(MOST_SEQUENCES, tokens // most)))
 
 
-def _texts(pool: Pool, assembly: Assembly, sequences: Sequence[Encoded], wish: Wish | None) -> Mapping[int, Found]:
-    return assembly.answers(_batch(pool, sequences)) if wish is None else complete(assembly, sequences, wish)
+def _texts(
+    pool: Pool,
+    assembly: Assembly,
+    sequences: Sequence[Encoded],
+    wish: Wish | None,
+    listeners: Mapping[int, Listener],
+) -> Mapping[int, Found]:
+    if wish is None:
+        return assembly.answers(_batch(pool, sequences))
+    return complete(assembly, sequences, wish, listeners)
 
 
-def _hidden(pool: Pool, trunk: _Trunk, batch: Batch, bundles: Sequence[Registered | None], hot: Bundles) -> Tensor:
-    """(B, T, D); `bundles` are those of the sequences."""
+def _hidden(pool: Pool, trunk: _Trunk, sequences: Sequence[Encoded], rows: Mapping[int, Asked], hot: Bundles) -> Tensor:
+    """(B, T, D); what several tasks of a bundle read alike passes the trunk once."""
+    asked = [rows[one.row] for one in sequences]
+    keys = [_adapter(one.bundle, trunk, hot) for one in asked]
+    owners = [_owner(one) for one in asked]
+    once, where = _once(list(zip(keys, owners, strict=True)), sequences)
+    batch = _batch(pool, [sequences[index] for index in once])
     if trunk.own is not None:
-        return _own_assembly(hot[trunk.own]).hidden(batch)
-    batch = _with_own_tokens(pool, batch, bundles, hot)
-    if trunk.mixture is None:
-        return pool.plain.hidden(batch)
-    keys = [one if one is not None and hot[one].kind is trunk.mixture else None for one in bundles]
-    return pool.mixture(trunk.mixture).hidden(batch, keys)
+        hidden = hot[trunk.own].assemblies[trunk.reader].hidden(batch)
+    else:
+        batch = _with_own_tokens(pool, batch, [owners[index] for index in once], hot)
+        hidden = (
+            pool.mixture(trunk.mixture).hidden(batch, [keys[index] for index in once])
+            if trunk.mixture is not None
+            else pool.plain.hidden(batch)
+        )
+    return hidden if len(once) == len(sequences) else hidden[where]
 
 
-def _with_own_tokens(pool: Pool, batch: Batch, bundles: Sequence[Registered | None], hot: Bundles) -> Batch:
-    """The batch with the tokens that heads of some bundles have of their own, each bundle's in its own sequences."""
-    groups: dict[Registered, list[int]] = defaultdict(list)
-    for index, bundle in enumerate(bundles):
-        if bundle is not None and bundle.head.own_tokens:
-            groups[bundle].append(index)
-    for bundle, indices in groups.items():
-        own = bundle.head.own_embeddings(hot[bundle].layer)
+def _adapter(bundle: Registered | None, trunk: _Trunk, hot: Bundles) -> Registered | None:
+    """The bundle whose adapter reads a row in a mixture; None where the base reads it as it is."""
+    stands = bundle is not None and trunk.mixture is not None and hot[bundle].kind is trunk.mixture
+    return bundle if stands else None
+
+
+def _owner(one: Asked) -> _Task | None:
+    """The task whose head has tokens of its own among those of a row."""
+    if one.bundle is None or not one.bundle.tasks[one.place].head.own_tokens:
+        return None
+    return one.bundle, one.place
+
+
+def _once(keys: Sequence[Hashable], sequences: Sequence[Encoded]) -> tuple[list[int], list[int]]:
+    """The first of all sequences that are read alike, by one key, and for each sequence which of these it is."""
+    places: dict[Hashable, int] = {}
+    once: list[int] = []
+    where = []
+    for index, (key, one) in enumerate(zip(keys, sequences, strict=True)):
+        arrays = (one.ids, one.segments, one.decoder_ids)
+        read = (key, *(None if array is None else array.tobytes() for array in arrays))
+        if read not in places:
+            places[read] = len(once)
+            once.append(index)
+        where.append(places[read])
+    return once, where
+
+
+def _with_own_tokens(pool: Pool, batch: Batch, owners: Sequence[_Task | None], hot: Bundles) -> Batch:
+    """The batch with the tokens that heads of some tasks have of their own, each task's in its own sequences."""
+    groups: dict[_Task, list[int]] = defaultdict(list)
+    for index, owner in enumerate(owners):
+        if owner is not None:
+            groups[owner].append(index)
+    for (bundle, place), indices in groups.items():
+        own = bundle.tasks[place].head.own_embeddings(hot[bundle].layers[place])
         assert own is not None
         sequences = torch.tensor(indices, device=batch.mask.device)
         batch = with_own_tokens(batch, pool.backbone.trunk, own, sequences)
@@ -179,26 +237,29 @@ def _with_own_tokens(pool: Pool, batch: Batch, bundles: Sequence[Registered | No
 def _read(
     pool: Pool, hidden: Tensor, sequences: Sequence[Encoded], rows: Mapping[int, Asked], hot: Bundles
 ) -> dict[int, Found]:
-    """Every bundle's head reads the hidden states of its own rows, padded no further than these need."""
-    groups: dict[tuple[Registered | None, bool], list[int]] = defaultdict(list)
+    """Every head reads the hidden states of its own rows, padded no further than these need."""
+    groups: dict[tuple[Registered | None, int, bool], list[int]] = defaultdict(list)
     for index, one in enumerate(sequences):
         row = rows[one.row]
-        groups[row.bundle, row.vector].append(index)
+        groups[row.bundle, row.place, row.vector].append(index)
     found: dict[int, Found] = {}
-    for (bundle, vector), indices in groups.items():
+    for (bundle, place, vector), indices in groups.items():
         batch = _batch(pool, [sequences[index] for index in indices])
         width = (batch.mask if batch.decoder_mask is None else batch.decoder_mask).shape[1]
         own = hidden[indices, :width]
         if vector or bundle is None:
             found |= _vectors(pool, own, batch, bundle)
         else:
-            found |= bundle.head.decode(hot[bundle].layer, own, batch, bundle.labels)
+            task = bundle.tasks[place]
+            found |= task.head.decode(hot[bundle].layers[place], own, batch, task.labels)
     return found
 
 
 def _vectors(pool: Pool, hidden: Tensor, batch: Batch, bundle: Registered | None) -> dict[int, Found]:
-    """Pooled as the bundle's head pools, or as the base is meant to be."""
-    pooling = getattr(bundle.head, "pooling", pool.backbone.pooling) if bundle else pool.backbone.pooling
+    """Pooled as the bundle's heads pool, or as the base is meant to be, also where they differ."""
+    usual = pool.backbone.pooling
+    ways = {getattr(one.head, "pooling", usual) for one in bundle.tasks} if bundle else set()
+    pooling = ways.pop() if len(ways) == 1 else usual
     mask = batch.mask if batch.decoder_mask is None else batch.decoder_mask
     vectors = torch.nn.functional.normalize(pooled(hidden.float(), mask, pooling), dim=1)
     return {row: tuple(vector) for row, vector in zip(batch.rows.tolist(), vectors.tolist(), strict=True)}
@@ -207,8 +268,3 @@ def _vectors(pool: Pool, hidden: Tensor, batch: Batch, bundle: Registered | None
 def _batch(pool: Pool, sequences: Sequence[Encoded]) -> Batch:
     device = next(pool.plain.parameters()).device
     return collate(sequences, pool.backbone.tokenizer.pad_token_id).to(device)
-
-
-def _own_assembly(hot: Hot) -> Assembly:
-    assert hot.assembly is not None, f"{hot.of.full_name} has no trunk of its own"
-    return hot.assembly

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from adaptune.bundle.load import load_bundle
+from adaptune.bundle.several import MultiTaskBundle, load
 from adaptune.core.backbone import Backbone
 from adaptune.core.errors import AdaptuneError, BundleError, Unsupported, nearest
 from adaptune.core.method import Member
@@ -31,12 +31,12 @@ class Hot:
     """A bundle in memory."""
 
     of: Registered
-    layer: nn.Module
-    """The head's."""
+    layers: tuple[nn.Module, ...]
+    """The heads', in the order of its tasks."""
     kind: Kind | None
     """The mixture in which its adapter stands."""
-    assembly: Assembly | None
-    """Where it cannot share a pass with others: its own trunk over the shared tensors."""
+    assemblies: tuple[Assembly, ...]
+    """Where it cannot share a pass with others: its own trunk over the shared tensors, by task; else none."""
     own_bytes: int
     """Of tensors that no other bundle shares."""
 
@@ -191,22 +191,23 @@ class Pool:
 
     def _from_disk(self, registered: Registered) -> Hot:
         _check_unchanged(registered)
-        bundle = load_bundle(registered.folder, backbone=self.backbone)
+        bundle = load(registered.folder, backbone=self.backbone)
         _check_unchanged(registered)  # while it was read
-        assembly = bundle.assembly
-        state = {name: tensor.clone() for name, tensor in assembly.method.state(assembly.trunk).items()}
-        own = bytes_of([*state.values(), *_own(assembly)])
+        several = bundle.bundles.values() if isinstance(bundle, MultiTaskBundle) else [bundle]
+        assemblies = tuple(one.assembly for one in several)
+        state = {name: tensor.clone() for name, tensor in registered.method.state(assemblies[0].trunk).items()}
+        own = bytes_of([*state.values(), *(tensor for one in assemblies for tensor in _own(one))])
         kind = self._kind(registered, Member(registered.method, state))
-        alone = assembly if self._is_alone(registered, kind) else None
-        return Hot(registered, assembly.layer, kind, alone, own)
+        alone = assemblies if self._is_alone(registered, kind) else ()
+        return Hot(registered, tuple(one.layer for one in assemblies), kind, alone, own)
 
     def _is_alone(self, registered: Registered, kind: Kind | None) -> bool:
         """Whether it needs a trunk of its own: its texts are written with one, or its method mixes with no other."""
-        return registered.head.writes or (kind is None and registered.method.changes_trunk)
+        return registered.writes or (kind is None and registered.method.changes_trunk)
 
     def _kind(self, registered: Registered, member: Member) -> Kind | None:
         """The kind of mixture that the member now stands in, if it can; that it can is tried once."""
-        kind = kind_of(registered.method) if registered.method.changes_trunk and not registered.head.writes else None
+        kind = kind_of(registered.method) if registered.method.changes_trunk and not registered.writes else None
         if kind is None:
             return None
         if registered not in self._mixes:

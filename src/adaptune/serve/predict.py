@@ -7,11 +7,11 @@ import struct
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
-from pydantic import BaseModel, Field, JsonValue
+from pydantic import BaseModel, Field, JsonValue, field_validator
 
 from adaptune.serve.access import Asking, TheService
 from adaptune.serve.access_log import note
-from adaptune.serve.answers import AnyPredictions
+from adaptune.serve.answers import SEVERAL, AnyPredictions
 from adaptune.serve.asked import Asked, BundleName, Seconds, Text
 from adaptune.serve.disconnect import while_connected
 from adaptune.serve.registered import BASE
@@ -24,12 +24,23 @@ class Predict(Asked):
 
     bundle: BundleName
     """Its name, or `name@version`."""
+    task: str | None = Field(default=None, max_length=300)
+    """Of a bundle of several, the one that is asked; none: all of them."""
     inputs: list[str | list[str] | dict[str, JsonValue]] = Field(min_length=1)
     """Each a text, the words of a text, or a row: an object with the columns that the bundle was trained on."""
+    corpus: None = None
+    """Not read here: queries are ranked among the candidates that each brings."""
     probabilities: bool = False
     """Whether the probability of every label is wanted, too."""
     timeout: Seconds | None = None
     """Seconds after which the answer is of no use; the earliest comes first."""
+
+    @field_validator("corpus", mode="before")
+    @classmethod
+    def _no_corpus(cls, value: object) -> object:
+        if value is not None:
+            raise ValueError("this server searches no corpus; send each query with its `candidates`")
+        return value
 
 
 class Embed(Asked):
@@ -74,15 +85,17 @@ async def predict(request: Request, asked: Predict, service: TheService, _: Aski
     note(request.scope, bundle=asked.bundle, rows=len(asked.inputs))
     if request.app.state.config.log_texts:
         note(request.scope, inputs=asked.inputs)
-    work = service.predict(asked.bundle, asked.inputs, probabilities=asked.probabilities, seconds=asked.timeout)
+    work = service.predict(
+        asked.bundle, asked.inputs, task=asked.task, probabilities=asked.probabilities, seconds=asked.timeout
+    )
     found = await while_connected(request, work)
     note(request.scope, version=found.bundle.version, tokens=found.tokens)
-    return {
-        "bundle": found.bundle.name,
-        "version": found.bundle.version,
-        "task": found.bundle.task.name,
-        "answers": found.answers,
-    }
+    told = {"bundle": found.bundle.name, "version": found.bundle.version}
+    if len(found.answers) == 1:
+        [(one, answers)] = found.answers
+        return told | {"task": one.task.name, "answers": answers}
+    tasks = {one.name: {"task": one.task.name, "answers": answers} for one, answers in found.answers}
+    return told | {"task": SEVERAL, "tasks": tasks}
 
 
 @router.post("/v1/embeddings")

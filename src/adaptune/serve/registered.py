@@ -14,7 +14,7 @@ from adaptune.bundle.inputs import Input, row_of
 from adaptune.bundle.manifest import MANIFEST, Manifest, read_manifest
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Encoded
-from adaptune.core.errors import BundleError, Unsupported
+from adaptune.core.errors import BundleError, Unsupported, nearest
 from adaptune.core.head import Head
 from adaptune.core.method import Method
 from adaptune.core.task import Task
@@ -30,36 +30,24 @@ VERSION = r"[0-9a-f]{12}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Registered:
-    """One version of one bundle. Holds no tensors."""
+class ServedTask:
+    """One task of a bundle: how its inputs are read, its answers described. Holds no tensors."""
 
-    name: str
-    version: str
-    folder: Path
+    name: str | None
+    """As the recipe named it; None where the bundle has this task alone."""
+    place: int
+    """Among the bundle's tasks, counted from 0."""
     task: Task
     head: Head
-    method: Method
     labels: Labels
     columns: Mapping[str, str]
     """The task's name of a column -> the name that the training files gave it."""
     max_length: int
-    created: str
-    """When it was written: UTC, ISO 8601."""
     scores: Mapping[str, Mapping[str, float]]
     """By split, as measured after training."""
 
-    @property
-    def full_name(self) -> str:
-        """`reviews@1f0c9a3b77e2`"""
-        return f"{self.name}@{self.version}"
-
-    @property
-    def is_copy(self) -> bool:
-        """Whether it trains matrices of the base, and so holds most of a model of its own."""
-        return self.method.trains_matrices
-
     def examples(self, inputs: Sequence[Input]) -> list[Example]:
-        """Inputs as its task understands them. Raises DataError, naming the input by its number from 1."""
+        """Inputs as the task understands them. Raises DataError, naming the input by its number from 1."""
         rows = [row_of(given, number, self.task, self.columns) for number, given in enumerate(inputs, start=1)]
         return [self.task.example(row) for row in rows]
 
@@ -68,8 +56,8 @@ class Registered:
     ) -> list[list[Encoded]]:
         """The token sequences of each example; `tokenizer` is the backbone's or a copy, for a thread of its own.
 
-        `most`: tokens of the text to be written, where they are not as many as the bundle's head says. Raises
-        DataError, Unsupported.
+        `most`: tokens of the text to be written, where they are not as many as the head says. Raises DataError,
+        Unsupported.
         """
         writing = self.head.writing(backbone)
         if writing is not None and most is not None:
@@ -94,24 +82,86 @@ class Registered:
         return described if found.probability is None else described | {"probability": found.probability}
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Registered:
+    """One version of one bundle. Holds no tensors."""
+
+    name: str
+    version: str
+    folder: Path
+    method: Method
+    tasks: tuple[ServedTask, ...]
+    """At least one; several have names."""
+    max_length: int
+    created: str
+    """When it was written: UTC, ISO 8601."""
+
+    @property
+    def full_name(self) -> str:
+        """`reviews@1f0c9a3b77e2`"""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it trains matrices of the base, and so holds most of a model of its own."""
+        return self.method.trains_matrices
+
+    @property
+    def writes(self) -> bool:
+        """Whether one of its tasks writes texts."""
+        return any(one.head.writes for one in self.tasks)
+
+    def of(self, task: str | None) -> ServedTask:
+        """One of its tasks; the only one has no name. Raises BundleError."""
+        names = [one.name for one in self.tasks if one.name is not None]
+        if task is None and not names:
+            return self.tasks[0]
+        found = next((one for one in self.tasks if one.name is not None and one.name == task), None)
+        if found is None:
+            there = f"there are: {', '.join(names)}" if names else "there is one, without a name; leave it out"
+            asked = "is asked for one of its tasks" if task is None else f"has no task {task[:100]!r}"
+            raise BundleError(f"bundle {self.name!r} {asked}{nearest(task or '', names)} ({there})")
+        return found
+
+    def writer(self) -> ServedTask:
+        """The one of its tasks that writes texts. Raises Unsupported where there is none, or several."""
+        found = [one for one in self.tasks if one.head.writes]
+        if len(found) == 1:
+            return found[0]
+        kinds = ", ".join(one.task.name for one in self.tasks)
+        if not found:
+            raise Unsupported(f"bundle {self.name!r} of the task {kinds!r} writes no texts; ask it at /v1/predict")
+        raise Unsupported(f"several tasks of bundle {self.name!r} write texts; ask one of them at /v1/predict")
+
+
 def register(folder: Path, name: str, backbone: Backbone) -> Registered:
     """The bundle in a folder by its manifest alone, if it fits this backbone. Raises BundleError, Unsupported."""
     check_name(name)
     manifest = read_manifest(folder)
     _check_fits(manifest, name, backbone)
-    head = manifest.make_head().settled(backbone, manifest.labels)
+    names: Sequence[str | None] = manifest.names or (None,)
     return Registered(
         name=name,
         version=version_of(folder),
         folder=folder,
-        task=manifest.make_task(),
-        head=head,
         method=manifest.make_method(),
-        labels=manifest.labels,
-        columns=manifest.columns,
+        tasks=tuple(_task(manifest, one, place, backbone) for place, one in enumerate(names)),
         max_length=manifest.preprocessing.max_length,
         created=manifest.created,
-        scores={split: found.values for split, found in manifest.scores.items()},
+    )
+
+
+def _task(manifest: Manifest, name: str | None, place: int, backbone: Backbone) -> ServedTask:
+    alone = manifest.alone(name)
+    return ServedTask(
+        name=name,
+        place=place,
+        task=alone.make_task(),
+        head=alone.make_head().settled(backbone, alone.labels),
+        labels=alone.labels,
+        columns=alone.columns,
+        max_length=alone.preprocessing.max_length,
+        scores={split: found.values for split, found in alone.scores.items()},
     )
 
 

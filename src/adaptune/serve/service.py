@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from adaptune.bundle.inputs import Input
 from adaptune.core.batch import Encoded
-from adaptune.core.errors import AdaptuneError, Unsupported
+from adaptune.core.errors import AdaptuneError
 from adaptune.core.types import Answer, Example, Labels, Row
 from adaptune.core.types import Sequence as Text
 from adaptune.data.encode import encode
 from adaptune.models.assembly import FEWEST_TOKENS
+from adaptune.serve.answers import ANSWERS
 from adaptune.serve.batcher import Batcher, Busy, Queueing
 from adaptune.serve.compute import Asked, Found, Vector, answer_all
 from adaptune.serve.config import Limits
 from adaptune.serve.errors import TooMuch, Unavailable
 from adaptune.serve.metrics import Metrics
 from adaptune.serve.pool import Pool
-from adaptune.serve.registered import BASE, Registered
+from adaptune.serve.registered import BASE, Registered, ServedTask
 from adaptune.serve.registry import Registry
-from adaptune.serve.writing import Completion, Wish
+from adaptune.serve.writing import Completion, Listener, Wish
 
 T = TypeVar("T")
 
@@ -36,7 +37,8 @@ class Predicted:
     """The answers to one request."""
 
     bundle: Registered
-    answers: list[dict[str, Any]]
+    answers: list[tuple[ServedTask, list[dict[str, Any]]]]
+    """Of each task that was asked."""
     tokens: int
     """That were read."""
 
@@ -57,6 +59,17 @@ class Completed:
     completions: list[Completion]
     tokens: int
     """That were read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """The next part of a text while it is written."""
+
+    index: int
+    """Which of the request's texts."""
+    text: str
+    finish: Literal["stop", "length"] | None = None
+    """In the last piece of a text: how it ended."""
 
 
 class Service:
@@ -88,19 +101,32 @@ class Service:
         self._reader.shutdown()
 
     async def predict(
-        self, name: str, inputs: Sequence[Input], *, probabilities: bool = False, seconds: float | None = None
+        self,
+        name: str,
+        inputs: Sequence[Input],
+        *,
+        task: str | None = None,
+        probabilities: bool = False,
+        seconds: float | None = None,
     ) -> Predicted:
-        """The answers of the bundle that the name means now, all of one version. Raises AdaptuneError."""
+        """The answers of the bundle that the name means now, all of one version, by one of its tasks or by all.
+
+        Raises AdaptuneError.
+        """
 
         async def ask(bundle: Registered) -> Predicted:
-            examples, rows = await self._read(len(inputs), lambda: self._encode(bundle, inputs))
-            found = await self._answer(bundle, [Asked(bundle, row) for row in rows], seconds)
-            described = [
-                _described(bundle, example, answer, probabilities=probabilities)
-                for example, answer in zip(examples, found, strict=True)
-                if isinstance(answer, Answer)
+            tasks = bundle.tasks if task is None else (bundle.of(task),)
+            read = await self._read(len(inputs), lambda: [self._encode(one, inputs) for one in tasks])
+            # The tasks' rows of one input stand beside each other, so that one batch holds them.
+            of_inputs = zip(*(rows for _, rows in read), strict=True)
+            pairs = [(one, row) for of_input in of_inputs for one, row in zip(tasks, of_input, strict=True)]
+            asked = [Asked(bundle, row, place=one.place) for one, row in pairs]
+            found = await self._answer(bundle, asked, seconds)
+            answers = [
+                (one, _described(one, examples, found[place :: len(tasks)], probabilities=probabilities))
+                for place, (one, (examples, _)) in enumerate(zip(tasks, read, strict=True))
             ]
-            return Predicted(bundle, described, _tokens(rows))
+            return Predicted(bundle, answers, _tokens([row for _, row in pairs]))
 
         return await self._of_current(name, ask)
 
@@ -118,22 +144,54 @@ class Service:
         self,
         name: str,
         inputs: Sequence[Input],
+        wish: Wish,
         *,
-        most: int | None,
-        stop: tuple[str, ...] = (),
-        temperature: float | None = None,
-        top_p: float | None = None,
+        listeners: Sequence[Listener] = (),
         seconds: float | None = None,
     ) -> Completed:
-        """Texts of a bundle that writes; what is None is as the bundle was trained. Raises AdaptuneError."""
+        """Texts of a bundle that writes; `listeners`, one an input, are shown them meanwhile. Raises AdaptuneError."""
 
         async def ask(bundle: Registered) -> Completed:
-            wish = Wish(self._most(bundle, most), stop, temperature, top_p)
-            _, rows = await self._read(len(inputs), lambda: self._encode(bundle, inputs, wish.most))
-            found = await self._answer(bundle, [Asked(bundle, row, wish=wish) for row in rows], seconds)
+            one = bundle.writer()
+            wanted = replace(wish, most=self._most(bundle, one, wish.most))
+            _, rows = await self._read(len(inputs), lambda: self._encode(one, inputs, wanted.most))
+            shown: Sequence[Listener | None] = listeners or (None,) * len(rows)
+            asked = [
+                Asked(bundle, row, place=one.place, wish=wanted, listener=listener)
+                for row, listener in zip(rows, shown, strict=True)
+            ]
+            found = await self._answer(bundle, asked, seconds)
             return Completed(bundle, [one for one in found if isinstance(one, Completion)], _tokens(rows))
 
         return await self._of_current(name, ask)
+
+    async def stream(
+        self, name: str, inputs: Sequence[Input], wish: Wish, *, seconds: float | None = None
+    ) -> AsyncGenerator[Piece | Completed]:
+        """The same in pieces while they are written, then whole; who stops listening ends the writing.
+
+        Raises AdaptuneError, before the first piece unless something fails later.
+        """
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[Piece | None] = asyncio.Queue()
+
+        def listener(index: int) -> Listener:
+            return Listener(lambda text: _put(loop, pieces, Piece(index, text)))
+
+        listeners = [listener(index) for index in range(len(inputs))]
+        work = asyncio.ensure_future(self.complete(name, inputs, wish, listeners=listeners, seconds=seconds))
+        work.add_done_callback(lambda _: pieces.put_nowait(None))
+        try:
+            while (piece := await pieces.get()) is not None:
+                yield piece
+            found = await work
+            for index, (one, listening) in enumerate(zip(found.completions, listeners, strict=True)):
+                yield Piece(index, listening.rest(one.text), one.finish)
+            yield found
+        finally:
+            for one_listener in listeners:
+                one_listener.gone = True
+            work.cancel()
 
     async def load(self, folder: Path, name: str) -> Registered:
         """A bundle under a name, in memory and checked before the name is its own. Raises AdaptuneError."""
@@ -205,18 +263,15 @@ class Service:
             self._reading -= rows
 
     def _encode(
-        self, bundle: Registered, inputs: Sequence[Input], most: int | None = None
+        self, task: ServedTask, inputs: Sequence[Input], most: int | None = None
     ) -> tuple[list[Example], list[list[Encoded]]]:
-        examples = bundle.examples(inputs)
-        return examples, bundle.encode(examples, self.pool.backbone, self._tokenizer, most=most)
+        examples = task.examples(inputs)
+        return examples, task.encode(examples, self.pool.backbone, self._tokenizer, most=most)
 
-    def _most(self, bundle: Registered, asked: int | None) -> int:
-        """Tokens of a text. Raises Unsupported for a bundle that writes none, TooMuch for more than there may be."""
-        writing = bundle.head.writing(self.pool.backbone)
-        if writing is None:
-            raise Unsupported(
-                f"bundle {bundle.name!r} of the task {bundle.task.name!r} writes no texts; ask it at /v1/predict"
-            )
+    def _most(self, bundle: Registered, task: ServedTask, asked: int | None) -> int:
+        """Tokens of a text. Raises TooMuch for more than there may be."""
+        writing = task.head.writing(self.pool.backbone)
+        assert writing is not None, "its head writes"
         most = writing.most if asked is None else asked
         allowed = min(self.limits.new_tokens, bundle.max_length - FEWEST_TOKENS)
         if most > allowed:
@@ -264,11 +319,27 @@ class _Held:
             del self._counts[self._bundle]
 
 
-def _described(bundle: Registered, example: Example, found: Answer, *, probabilities: bool) -> dict[str, Any]:
-    described = bundle.describe(example, found)
-    if probabilities and isinstance(found.value, str | tuple) and len(found.probabilities) == len(bundle.labels):
-        described["probabilities"] = dict(zip(bundle.labels.names, found.probabilities, strict=True))
+def _described(
+    task: ServedTask, examples: Sequence[Example], found: Sequence[Found], *, probabilities: bool
+) -> list[dict[str, Any]]:
+    answers = [one for one in found if isinstance(one, Answer)]
+    return [
+        _one_described(task, example, answer, probabilities=probabilities)
+        for example, answer in zip(examples, answers, strict=True)
+    ]
+
+
+def _one_described(task: ServedTask, example: Example, found: Answer, *, probabilities: bool) -> dict[str, Any]:
+    described = task.describe(example, found)
+    of_labels = "probabilities" in ANSWERS[task.task.name].model_fields and len(found.probabilities) == len(task.labels)
+    if probabilities and of_labels and found.probabilities:
+        described["probabilities"] = dict(zip(task.labels.names, found.probabilities, strict=True))
     return described
+
+
+def _put(loop: asyncio.AbstractEventLoop, pieces: asyncio.Queue[Piece | None], piece: Piece) -> None:
+    """From another thread."""
+    loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
 
 def _tokens(rows: Sequence[Sequence[Encoded]]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
-from adaptune.bundle.save import save_bundle
+from adaptune.bundle.save import Taught, save_bundle, save_tasks
 from adaptune.core.backbone import Backbone
 from adaptune.core.types import Labels, Scores
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
 from adaptune.models.config import ModelConfig
+from adaptune.models.joint import Joint, Learner, Output
 from adaptune.models.load import load_backbone
 from adaptune.serve.app import make_app
 from adaptune.serve.batcher import Queueing
@@ -41,19 +43,65 @@ def bert(tiny_bert: Path) -> Backbone:
     return load_backbone(ModelConfig(name=str(tiny_bert)))
 
 
+def move(learner: Learner, seed: int) -> None:
+    """Away from the start, as training would."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            if parameter.requires_grad:
+                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+
+
+def make_several(folder: Path, bert: Backbone, method: str, *tasks: str, seed: int = 1, **settings: Any) -> Path:
+    """One bundle of several tasks, each named `the-TASK`."""
+    outputs = {f"the-{task}": Output(HEADS.make({"name": task}), LABELS[task]) for task in tasks}
+    joint = Joint(bert, METHODS.make({"name": method, **settings}), outputs, seed=seed)
+    move(joint, seed)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    scores = {"test": Scores({"accuracy": 0.5})}
+    taught = {f"the-{task}": Taught(TASKS.make({"name": task}), {}, scores) for task in tasks}
+    save_tasks(folder, joint.eval(), taught, max_length=64)
+    return folder
+
+
 def make_bundle(folder: Path, bert: Backbone, task: str, method: str, seed: int = 1, **settings: Any) -> Path:
     """A bundle whose weights are away from their start, as after training."""
     made = METHODS.make({"name": method, **settings})
     assembly = Assembly(bert, made, HEADS.make({"name": task}), LABELS[task], seed=seed)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in assembly.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
+    move(assembly, seed)
     folder.parent.mkdir(parents=True, exist_ok=True)
     scores = {"test": Scores({"accuracy": 0.5})}
     save_bundle(folder, assembly, TASKS.make({"name": task}), columns={}, max_length=64, scores=scores)
     return folder
+
+
+CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '<s>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+WRITERS = (("writer", "write", "generate"), ("sorter", "classify", "classify"), ("talker", "chat", "generate"))
+
+
+@pytest.fixture(scope="session")
+def llama(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    """A decoder whose tokenizer has a chat template."""
+    folder = shutil.copytree(tiny_llama, tmp_path_factory.mktemp("models") / "chatty-llama")
+    (folder / "chat_template.jinja").write_text(CHAT_TEMPLATE, encoding="utf-8")
+    return load_backbone(ModelConfig(name=str(folder)), words=True)
+
+
+@pytest.fixture(scope="session")
+def writers(llama: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with bundles on that decoder; no test changes it."""
+    root = tmp_path_factory.mktemp("writers")
+    for seed, (name, task, head) in enumerate(WRITERS):
+        settings = {"max_new_tokens": 12} if head == "generate" else {}
+        labels = Labels(()) if head == "generate" else Labels(("no", "yes"))
+        made = HEADS.make({"name": head, **settings})
+        assembly = Assembly(llama, METHODS.make({"name": "lora", "rank": 4}), made, labels, seed=seed)
+        move(assembly, seed)
+        save_bundle(root / name, assembly, TASKS.make({"name": task}), columns={}, max_length=100, scores={})
+    return root
 
 
 @pytest.fixture
@@ -62,6 +110,16 @@ def make(bert: Backbone, tmp_path: Path) -> Make:
 
     def saved(name: str, task: str, method: str, **settings: Any) -> Path:
         return make_bundle(tmp_path / "bundles" / name, bert, task, method, **settings)
+
+    return saved
+
+
+@pytest.fixture
+def make_of_several(bert: Backbone, tmp_path: Path) -> Make:
+    """make_of_several("both", "lora", "classify", "tag"): the same for a bundle of several tasks."""
+
+    def saved(name: str, method: str, *tasks: str, **settings: Any) -> Path:
+        return make_several(tmp_path / "bundles" / name, bert, method, *tasks, **settings)
 
     return saved
 

@@ -11,57 +11,28 @@ import torch
 from fastapi.testclient import TestClient
 
 from adaptune.bundle.load import load_bundle
-from adaptune.bundle.save import save_bundle
 from adaptune.core.backbone import Backbone
-from adaptune.core.types import Labels
-from adaptune.heads import HEADS
-from adaptune.methods import METHODS
-from adaptune.models.assembly import Assembly
-from adaptune.models.config import ModelConfig
-from adaptune.models.load import load_backbone
 from adaptune.serve.app import make_app
 from adaptune.serve.config import Limits, ServeConfig
 from adaptune.serve.keys import Keys
 from adaptune.serve.pool import Pool
-from adaptune.tasks import TASKS
 
 PROMPTS = ["the late train is quick", "a red box", "we came back from the old town"]
 
 
-@pytest.fixture(scope="module")
-def llama(tiny_llama: Path) -> Backbone:
-    return load_backbone(ModelConfig(name=str(tiny_llama)), words=True)
-
-
-@pytest.fixture(scope="module")
-def folder(llama: Backbone, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("writers")
-    for seed, (name, task, head) in enumerate((("writer", "write", "generate"), ("sorter", "classify", "classify"))):
-        settings = {"max_new_tokens": 12} if head == "generate" else {}
-        labels = Labels(()) if head == "generate" else Labels(("no", "yes"))
-        made = HEADS.make({"name": head, **settings})
-        assembly = Assembly(llama, METHODS.make({"name": "lora", "rank": 4}), made, labels, seed=seed)
-        with torch.no_grad():
-            for parameter in assembly.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(0.2 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
-        save_bundle(root / name, assembly, TASKS.make({"name": task}), columns={}, max_length=100, scores={})
-    return root
-
-
 @pytest.fixture
-def client(llama: Backbone, folder: Path) -> Iterator[TestClient]:
+def client(llama: Backbone, writers: Path) -> Iterator[TestClient]:
     pool = Pool(llama)
-    for name in ("writer", "sorter"):
-        pool.register(folder / name, name)
-    config = ServeConfig(root=folder, limits=Limits(new_tokens=40))
+    for name in ("writer", "sorter", "talker"):
+        pool.register(writers / name, name)
+    config = ServeConfig(root=writers, limits=Limits(new_tokens=40))
     with TestClient(make_app(pool, config, keys=Keys({})), raise_server_exceptions=False) as found:
         yield found
 
 
-def test_greedy_texts_equal_those_written_offline(client: TestClient, folder: Path, llama: Backbone) -> None:
+def test_greedy_texts_equal_those_written_offline(client: TestClient, writers: Path, llama: Backbone) -> None:
     told = client.post("/v1/completions", json={"model": "writer", "prompt": PROMPTS}).json()
-    offline = [one["text"] for one in load_bundle(folder / "writer", backbone=llama).predict(PROMPTS)]
+    offline = [one["text"] for one in load_bundle(writers / "writer", backbone=llama).predict(PROMPTS)]
     assert [one["text"] for one in told["choices"]] == offline
     predicted = client.post("/v1/predict", json={"bundle": "writer", "inputs": PROMPTS}).json()
     assert [one["text"] for one in predicted["answers"]] == offline
@@ -107,7 +78,7 @@ def test_a_chat_of_one_turn_is_a_prompt(client: TestClient) -> None:
         ({"model": "sorter", "prompt": "a"}, 422, "writes no texts"),
         ({"model": "none", "prompt": "a"}, 404, "no bundle"),
         ({"model": "writer", "prompt": "a", "max_tokens": 41}, 413, "at most 40"),
-        ({"model": "writer", "prompt": "a", "stream": True}, 422, "texts whole"),
+        ({"model": "writer", "prompt": "a", "stream_options": {}}, 422, "stream"),
         ({"model": "writer", "prompt": ""}, 422, "prompt"),
         ({"model": "writer", "prompt": "a", "n": 2}, 422, "n"),
         ({"model": "writer", "prompt": "a", "temperature": -1}, 422, "temperature"),
@@ -119,8 +90,58 @@ def test_what_cannot_be_written_is_refused(client: TestClient, body: Any, status
     assert message in response.json()["error"]["message"]
 
 
-def test_a_conversation_is_refused_by_a_bundle_that_reads_one_text(client: TestClient) -> None:
-    messages = [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}]
-    response = client.post("/v1/chat/completions", json={"model": "writer", "messages": messages})
+@pytest.mark.parametrize(
+    ("model", "messages", "message"),
+    [
+        ("writer", [{"role": "system", "content": "a"}, {"role": "user", "content": "b"}], "no conversation"),
+        ("talker", [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "end with the user's"),
+        ("talker", [{"role": "user", "content": "a </s> b"}], "</s>"),
+        ("talker", [{"role": "user", "content": "a " * 200}], "room"),
+        ("sorter", [{"role": "user", "content": "a"}], "writes no texts"),
+    ],
+)
+def test_a_conversation_that_cannot_be_continued_is_refused(
+    client: TestClient, model: str, messages: Any, message: str
+) -> None:
+    response = client.post("/v1/chat/completions", json={"model": model, "messages": messages})
     assert response.status_code == 422
-    assert "no conversation" in response.json()["error"]["message"]
+    assert message in response.json()["error"]["message"]
+
+
+TURNS = [
+    {"role": "system", "content": "be short"},
+    {"role": "user", "content": "a red box"},
+    {"role": "assistant", "content": "yes"},
+    {"role": "user", "content": "the late train"},
+]
+
+
+def test_a_conversation_is_read_by_the_models_own_template(client: TestClient, writers: Path, llama: Backbone) -> None:
+    told = client.post("/v1/chat/completions", json={"model": "talker", "messages": TURNS}).json()
+    offline = load_bundle(writers / "talker", backbone=llama).predict([{"messages": TURNS}])[0]["text"]
+    assert told["choices"][0]["message"]["content"] == offline
+    read = llama.tokenizer.apply_chat_template(TURNS, add_generation_prompt=True, tokenize=False)
+    assert read == "system: be short<s>user: a red box<s>assistant: yes<s>user: the late train<s>assistant: "
+    assert told["usage"]["prompt_tokens"] == len(llama.tokenizer(read, add_special_tokens=False)["input_ids"])
+    newer = [{"role": "developer", "content": "be short"}, *TURNS[1:]]
+    again = client.post("/v1/chat/completions", json={"model": "talker", "messages": newer}).json()
+    assert again["choices"] == told["choices"]
+
+
+def test_a_reply_ends_with_the_token_that_its_template_writes_behind_it(
+    client: TestClient, llama: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`<s>` here, which ends no other text of this tokenizer."""
+    ends = []
+
+    def written(_assembly: Any, prompts: Any, *, end: int | None, watch: Any) -> list[torch.Tensor]:
+        ends.append(end)
+        return [torch.tensor([*llama.tokenizer(" yes")["input_ids"], llama.tokenizer.bos_token_id]) for _ in prompts]
+
+    monkeypatch.setattr("adaptune.serve.writing.generate", written)
+    asked = {"model": "talker", "messages": TURNS[1:2]}
+    told = client.post("/v1/chat/completions", json=asked).json()["choices"][0]
+    assert (told["message"]["content"], told["finish_reason"]) == ("yes", "stop")
+    plain = client.post("/v1/completions", json={"model": "writer", "prompt": "a"}).json()["choices"][0]
+    assert plain["finish_reason"] == "length"
+    assert ends == [llama.tokenizer.bos_token_id, None]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from adaptune.bundle.load import load_bundle
+from adaptune.bundle.several import load
 from adaptune.core.backbone import Backbone
 from adaptune.core.errors import BundleError, Unsupported
 from adaptune.serve.compute import Asked, answer_all
@@ -23,7 +23,7 @@ def ask(pool: Pool, *bundles: Registered) -> list[Any]:
     asked = [
         Asked(bundle, row)
         for bundle in bundles
-        for row in bundle.encode(bundle.examples(TEXTS), pool.backbone, pool.backbone.tokenizer)
+        for row in bundle.of(None).encode(bundle.of(None).examples(TEXTS), pool.backbone, pool.backbone.tokenizer)
     ]
     return answer_all(pool, asked, batch_tokens=512)
 
@@ -139,9 +139,9 @@ def test_a_folder_that_changes_while_it_is_read_is_not_served(
 
     def read_late(*given: Any, **more: Any) -> Any:
         make("one", "classify", "lora", seed=2)
-        return load_bundle(*given, **more)
+        return load(*given, **more)
 
-    monkeypatch.setattr("adaptune.serve.pool.load_bundle", read_late)
+    monkeypatch.setattr("adaptune.serve.pool.load", read_late)
     with pytest.raises(BundleError, match="another version"):
         Pool(bert).load(folder, "reviews")
 

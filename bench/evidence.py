@@ -184,6 +184,22 @@ def rate_jobs() -> Iterator[Job]:
             )
 
 
+PLACES = {
+    "parallel-24": ("method=adapter", "method.variant=parallel", "method.scaling=4"),
+    "parallel-192": ("method=adapter", "method.variant=parallel", "method.scaling=4", "method.reduction_factor=2"),
+    "houlsby-24": ("method=adapter", "method.variant=houlsby", "method.scaling=1"),
+    "pfeiffer-24": ("method=adapter", "method.variant=pfeiffer", "method.scaling=1", "train.learning_rate=0.008"),
+}
+"""Adapters by where they stand and how wide they are."""
+
+
+def place_jobs() -> Iterator[Job]:
+    """What an adapter's score depends on at the budget of the table of methods, on validation rows alone."""
+    for name, settings in PLACES.items():
+        rows = ("seed=1", "train.epochs=2", "evaluate.baselines=false", "data.test=null", "data.test_share=0")
+        yield Job("wnut17", name, (*settings, *rows))
+
+
 def task_jobs() -> Iterator[Job]:
     """One run of every task that has a recipe."""
     for run in task_runs():
@@ -195,6 +211,7 @@ GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun]]] = {
     "main": main_jobs,
     "methods": method_jobs,
     "rates": rate_jobs,
+    "places": place_jobs,
     "tasks": task_jobs,
 }
 

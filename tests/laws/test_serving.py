@@ -178,7 +178,7 @@ def row(bundle: Registered, number: int) -> dict[str, Any]:
 def same(expected: Answer, found: Any, name: str) -> None:
     assert isinstance(found, Answer), (name, found)
     if name.startswith("rank"):
-        assert found.value == [(text, pytest.approx(score, abs=CLOSE)) for text, score in expected.value], name
+        assert found.value == tuple((text, pytest.approx(score, abs=CLOSE)) for text, score in expected.value), name
     elif isinstance(expected.value, float) or (expected.value and isinstance(expected.value[0], float)):
         assert found.value == pytest.approx(expected.value, abs=1e-4, rel=1e-4), name
     else:

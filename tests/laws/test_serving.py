@@ -182,7 +182,9 @@ def same(expected: Answer, found: Any, name: str) -> None:
     assert isinstance(found, Answer), (name, found)
     if name.startswith("rank"):
         assert found.value == tuple((text, pytest.approx(score, abs=CLOSE)) for text, score in expected.value), name
-    elif isinstance(expected.value, float) or (expected.value and isinstance(expected.value[0], float)):
+    elif isinstance(expected.value, float) or (
+        isinstance(expected.value, tuple) and expected.value and isinstance(expected.value[0], float)
+    ):
         assert found.value == pytest.approx(expected.value, abs=1e-4, rel=1e-4), name
     else:
         assert found.value == expected.value, name

@@ -51,8 +51,7 @@ class Kitchen:
         self.bundles: dict[str, Registered] = {}
         for seed, (name, method, task) in enumerate(cases(family)):
             try:
-                head = "relate-tokens" if name.startswith("tokens") else task.default_head
-                assembly = scatter(assemble(family, method, head, seed=seed))
+                assembly = scatter(assemble(family, method, task.default_head, seed=seed))
             except Unsupported:
                 continue  # a method or head that this family has no place for
             save_bundle(folder / name, assembly, task, columns={}, max_length=64, scores={})
@@ -76,9 +75,6 @@ def cases(family: str) -> list[tuple[str, dict[str, Any], Task]]:
         if head.owns_weights and family == "bert":
             found.append((f"{task.name}-alone", {"name": "head_only"}, task))
     found.append(("classify-dora", {"name": "lora", "rank": 5, "dora": True, "targets": "all"}, classify))
-    relate = TASKS.make({"name": "relate"})
-    for name in ("lora", "head_only", "prompt"):
-        found.append((f"tokens-on-{name}", settings(name), relate))
     return found
 
 

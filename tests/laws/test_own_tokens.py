@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from adaptune.bundle.answers import encoded_for as tokens_of
+from adaptune.bundle.load import load_bundle
+from adaptune.bundle.save import save_bundle
 from adaptune.core.batch import Batch, Encoded
+from adaptune.core.types import Answer, Row
 from adaptune.engine.loop import Step
 from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
+from adaptune.serve.compute import Asked, answer_all
+from adaptune.serve.pool import Pool
+from adaptune.tasks import TASKS
 
 FAMILIES = ("bert", "llama", "gpt2", "t5", "bart")
 HEAD = "relate-tokens"
@@ -25,7 +33,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "prompt": {"length": 3},
     "ptuning": {"length": 3},
 }
-REFUSED = {("bitfit", "llama"), ("bitfit", "t5")}
+REFUSED = {("bitfit", "t5")}
+"""Methods that do not take a family."""
+MOVED = [
+    *((method, family) for method in STEPPING for family in ("bert", "t5") if (method, family) not in REFUSED),
+    *((method, family) for method in ("head_only", "lora", "prompt") for family in ("llama", "gpt2", "bart")),
+]
+"""Every method on an encoder and on a model of two stacks; of each kind one on the other families."""
 
 Assemble = Callable[..., Assembly]
 Rows = Callable[..., list[Encoded]]
@@ -71,13 +85,10 @@ def test_they_are_read_as_tokens_added_to_a_vocabulary_would_be(
     torch.testing.assert_close(hidden_of(assembly, batch), hidden_of(grown, added), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("method", STEPPING)
+@pytest.mark.parametrize(("method", "family"), MOVED)
 def test_they_learn_through_every_trunk_and_the_base_stays_as_it_was(
     assemble: Assemble, encoded_for: Rows, train_on: Callable[..., Iterator[Step]], method: str, family: str
 ) -> None:
-    if (method, family) in REFUSED or (family not in ("bert", "t5") and method not in ("head_only", "lora", "prompt")):
-        pytest.skip("one encoder and one model of two stacks stand for the others")
     assembly = _make(assemble, family, method)
     before, start = deepcopy(assembly.backbone.whole.state_dict()), _own(assembly).detach().clone()
     encoded = encoded_for(assembly, rows=8)
@@ -120,7 +131,7 @@ def test_a_state_holds_them_and_loads_into_equal_answers(
     assert fresh.answers(batch) == trained.answers(batch)
 
 
-@pytest.mark.parametrize(("family", "method"), [("bert", "lora"), ("llama", "head_only")])
+@pytest.mark.parametrize(("family", "method"), [("bert", "lora"), ("bert", "head_only"), ("llama", "lora")])
 def test_learns_a_planted_rule_with_them(
     assemble: Assemble,
     encoded_for: Rows,
@@ -137,3 +148,34 @@ def test_learns_a_planted_rule_with_them(
     assert batch.labels is not None
     right = [answers[row].value == assembly.labels.names[label] for row, label in enumerate(batch.labels.tolist())]
     assert sum(right) / len(right) >= 0.75
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_bundles_with_and_without_them_are_served_in_one_pass_as_each_answers_alone(
+    assemble: Assemble, scatter: Any, backbone_of: Any, tmp_path: Path, family: str
+) -> None:
+    """Their texts are the same tokens, so that nothing but each bundle's own tells them apart."""
+    base = backbone_of(family)
+    pool = Pool(base)
+    task = TASKS.make({"name": "relate"})
+    texts = ("the <e1>train</e1> is <e2>late</e2>", "a red <e2>box</e2> of the old <e1>school</e1>")
+    examples = [task.example(Row("rows.csv", number, {"text": text})) for number, text in enumerate(texts)]
+    asked, expected = [], []
+    cases = [("lora", HEAD), ("lora", "relate"), ("head_only", HEAD), ("head_only", "relate"), ("prompt", HEAD)]
+    for seed, (method, head) in enumerate([*cases, *cases]):
+        folder, name = tmp_path / str(seed), f"bundle-{seed}"
+        assembly = _make(assemble, family, method, head, seed=seed)
+        if head == HEAD:
+            with torch.no_grad():
+                _own(assembly).add_(torch.randn(_own(assembly).shape, generator=torch.Generator().manual_seed(seed)))
+        save_bundle(folder, scatter(assembly), task, columns={}, max_length=64, scores={})
+        registered, alone = pool.load(folder, name), load_bundle(folder, backbone=base)
+        kind = pool.hot(registered).kind
+        assert (kind is not None) == (method == "lora")
+        expected += alone.answers(examples)
+        asked += [Asked(registered, [one]) for one in tokens_of(alone.assembly, examples, max_length=64)]
+    found = answer_all(pool, asked, batch_tokens=4096)
+    for one, other in zip(found, expected, strict=True):
+        assert isinstance(one, Answer)
+        assert one.probabilities == pytest.approx(other.probabilities, abs=1e-5)
+    assert len({tuple(round(p, 5) for p in answer.probabilities) for answer in expected}) > len(cases)

@@ -130,16 +130,18 @@ def cold_job(seed: int) -> Job:
     return Job("banking77", f"lora-cold-seed{seed}", ("method=lora", f"seed={seed}", "train.warm_start=false"))
 
 
+ROWS = "data.train_rows=3000"
 EQUAL = {
     "banking77": (
         "train.epochs=3",
-        "data.train_rows=3000",
+        ROWS,
         "train.warm_start=false",
         "train.head_learning_rate=0.004",
     ),
     "wnut17": ("train.epochs=2",),
 }
 """The budget that every method has."""
+WARM_ALONE = ("train.epochs=0", ROWS)
 COMPARED = ("lora", "adapter", "adalora", "full")
 """Methods that are run with every seed."""
 OTHERS = tuple(name for name in METHODS.names() if name not in (*COMPARED, "none"))
@@ -155,7 +157,7 @@ def method_jobs() -> Iterator[Job]:
     for recipe, budget in EQUAL.items():
         for seed in SEEDS if recipe == "banking77" else SEEDS[:1]:
             for method in COMPARED if seed > SEEDS[0] else (*COMPARED, *OTHERS):
-                own = ("train.epochs=0", *budget[1:2]) if method == "head_only" and recipe == "banking77" else budget
+                own = WARM_ALONE if method == "head_only" and recipe == "banking77" else budget
                 yield Job(
                     recipe,
                     f"{method}-seed{seed}",

@@ -16,16 +16,9 @@ AT_ONCE = 4096
 
 def read_parquet(path: Path, source: str) -> Table:
     """Every record, numbered from 1. Raises MissingExtra, DataError."""
-    try:
-        read_table = pyarrow_parquet.read_table
-    except ModuleNotFoundError:
-        raise MissingExtra("pyarrow", "parquet", f"reading {source}") from None
-    try:
-        content = read_table(path)
-    except (OSError, ValueError, NotImplementedError) as error:
-        raise _not_whole(source, error) from None
-    records = [Record(number, values) for number, values in enumerate(content.to_pylist(), start=1)]
-    return Table(source, tuple(content.column_names), records)
+    table, records = open_parquet(path, source)
+    table.records = list(records)
+    return table
 
 
 def open_parquet(path: Path, source: str) -> tuple[Table, Iterator[Record]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from huggingface_hub import EvalResult, ModelCardData
 
@@ -100,8 +101,23 @@ def short_name(base: str) -> str:
 
 def _metadata(manifest: Manifest, config: BundleConfig, *, name: str, peft: bool) -> ModelCardData:
     task, method = str(manifest.part.task["name"]), str(manifest.method["name"])
-    base = manifest.base.name
     results = results_of(manifest, PIPELINES.get(task, task), config.dataset or "unspecified")
+    found = metadata_of(manifest, config, results, name=name, peft=peft, tags=["adaptune", task, method])
+    found.pipeline_tag = PIPELINES.get(task)
+    return found
+
+
+def metadata_of(
+    manifest: Manifest,
+    config: BundleConfig,
+    results: Sequence[EvalResult],
+    *,
+    name: str,
+    peft: bool,
+    tags: list[str],
+) -> ModelCardData:
+    """What the hub reads of a bundle, whatever its tasks."""
+    base = manifest.base.name
     return ModelCardData(
         base_model=base if HUB_ID.fullmatch(base) else None,
         language=list(config.language) or None,
@@ -109,9 +125,8 @@ def _metadata(manifest: Manifest, config: BundleConfig, *, name: str, peft: bool
         license=config.license,
         metrics=sorted({result.metric_type for result in results}) or None,
         model_name=name,
-        eval_results=results or None,
-        pipeline_tag=PIPELINES.get(task),
-        tags=["adaptune", task, method],
+        eval_results=list(results) or None,
+        tags=tags,
     )
 
 

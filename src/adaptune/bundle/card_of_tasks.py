@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from huggingface_hub import ModelCardData
 
-from adaptune.bundle.card import HUB_ID, PEFT, PIPELINES, base_of, results_of, score_table, short_name
+from adaptune.bundle.card import PEFT, PIPELINES, base_of, metadata_of, results_of, score_table, short_name
 from adaptune.bundle.config import BundleConfig
 from adaptune.bundle.manifest import Manifest
 
@@ -73,19 +73,11 @@ def _task(alone: Manifest, name: str, metric: str) -> str:
 
 def _metadata(manifest: Manifest, config: BundleConfig, *, name: str, peft: bool) -> ModelCardData:
     kinds = [str(part.task["name"]) for part in manifest.parts]
-    dataset, base = config.dataset or "unspecified", manifest.base.name
+    dataset = config.dataset or "unspecified"
     results = [
         result
         for task, kind in zip(manifest.names, kinds, strict=True)
         for result in results_of(manifest.alone(task), PIPELINES.get(kind, kind), f"{dataset}, {task}")
     ]
-    return ModelCardData(
-        base_model=base if HUB_ID.fullmatch(base) else None,
-        language=list(config.language) or None,
-        library_name="peft" if peft else "adaptune",
-        license=config.license,
-        metrics=sorted({result.metric_type for result in results}) or None,
-        model_name=name,
-        eval_results=results or None,
-        tags=["adaptune", "multi-task", *dict.fromkeys(kinds), str(manifest.method["name"])],
-    )
+    tags = ["adaptune", "multi-task", *dict.fromkeys(kinds), str(manifest.method["name"])]
+    return metadata_of(manifest, config, results, name=name, peft=peft, tags=tags)

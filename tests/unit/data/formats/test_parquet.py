@@ -32,7 +32,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path):
 def test_without_pyarrow_the_message_says_what_to_install(tmp_path, monkeypatch):
     class Missing:
         @property
-        def read_table(self):
+        def ParquetFile(self):  # noqa: N802
             raise ModuleNotFoundError("No module named 'pyarrow'")
 
     monkeypatch.setattr(parquet, "pyarrow_parquet", Missing())

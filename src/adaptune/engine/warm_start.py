@@ -31,23 +31,24 @@ def warm_start(
     if linear is None:
         return None
     features, labels = collect(assembly, train)
-    valid_features, valid_labels = collect(assembly, valid)
     mean, deviation = features.mean(dim=0), features.std(dim=0)
     # Of a constant feature what varies is rounding; weights on a dead one (some models have them) would be huge.
     deviation[deviation <= 1e-5 * torch.maximum(features.abs().amax(dim=0), deviation.max())] = math.inf
     loss_of = partial(assembly.head.convex_loss, assembly.layer)
     best, lowest, state = -math.inf, math.inf, assembly.layer.state_dict()
-    for weight, bias in fit((features - mean) / deviation, labels, linear.out_features, loss_of=loss_of):
-        with torch.no_grad():
-            linear.weight.copy_(weight / deviation)
-            linear.bias.copy_(bias - linear.weight @ mean)
-            loss = float(loss_of(linear(valid_features), valid_labels))
-        metric = evaluate()
-        if metric <= best and loss > lowest:
-            break
-        if metric > best:
-            best, state = metric, {name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()}
-        lowest = min(lowest, loss)
+    with assembly.remembering():  # every strength is judged on the same rows, and the head alone changes
+        valid_features, valid_labels = collect(assembly, valid)
+        for weight, bias in fit((features - mean) / deviation, labels, linear.out_features, loss_of=loss_of):
+            with torch.no_grad():
+                linear.weight.copy_(weight / deviation)
+                linear.bias.copy_(bias - linear.weight @ mean)
+                loss = float(loss_of(linear(valid_features), valid_labels))
+            metric = evaluate()
+            if metric <= best and loss > lowest:
+                break
+            if metric > best:
+                best, state = metric, {name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()}
+            lowest = min(lowest, loss)
     assembly.layer.load_state_dict(state)
     return best
 

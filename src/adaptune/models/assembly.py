@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from adaptune.models.own_tokens import with_own_tokens
 from adaptune.models.quantise import numbers
 from adaptune.models.ragged import is_ragged, ragged
 from adaptune.models.recompute import recomputing
+from adaptune.models.remembered import Remembered
 from adaptune.models.share import share
 from adaptune.models.write import write, writer
 
@@ -54,6 +56,7 @@ class Assembly(nn.Module):
         self.labels = labels
         self.head = head.settled(backbone, labels)
         self.dropout = dropout
+        self._remembered: Remembered | None = None
         self.recomputes = False
         """Whether training keeps the inputs of layers alone, and computes the layers anew for their gradients."""
         if method.positions and self.max_length < FEWEST_TOKENS:
@@ -96,8 +99,22 @@ class Assembly(nn.Module):
         """The loss over a batch, as sum and count."""
         return self.head.loss(self.layer, self.hidden(batch), batch)
 
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Let batches that come again pass the trunk once; within, no weight below the head's layer may change."""
+        self._remembered = Remembered()
+        try:
+            yield
+        finally:
+            self._remembered = None
+
     def hidden(self, batch: Batch) -> Tensor:
         """(B, T, D) the trunk's last hidden states; without a graph where nothing learns in the trunk or before it."""
+        if self._remembered is None or self.training:
+            return self._hidden(batch)
+        return self._remembered.get(batch, self._hidden)
+
+    def _hidden(self, batch: Batch) -> Tensor:
         graph = torch.is_grad_enabled() and self._needs_graph(batch)
         again = graph and self.recomputes
         recompute = recomputing(self.trunk, self.backbone.roles) if again else nullcontext()

@@ -11,6 +11,7 @@ import torch
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
 from adaptune.core.types import Labels
+from adaptune.engine.warm_start import STRENGTHS, warm_start
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
@@ -156,3 +157,28 @@ def test_learned_weights_are_fp32_on_a_half_precision_base(tiny_bert: Path, buil
     assert learned == {torch.float32}
     assert assembly.hidden(batch).dtype == torch.bfloat16
     assembly(batch).total.backward()
+
+
+def test_a_warm_start_reads_every_batch_once_however_many_strengths_it_tries(build: Build, batch: Batch) -> None:
+    assembly, passes, answers = build("lora"), [], []
+    assembly.trunk.register_forward_pre_hook(lambda *_: passes.append(None))
+
+    def evaluate() -> float:
+        answers.append(assembly.eval().answers(batch))
+        return float(len(answers))
+
+    warm_start(assembly, [batch], [batch], evaluate=evaluate)
+    assert len(answers) == len(STRENGTHS)
+    assert answers[0] != answers[-1]
+    assert len(passes) == 2  # of the training rows, and of the validation rows
+    assert assembly.answers(batch) == answers[-1]
+    assert len(passes) == 3
+
+
+def test_nothing_is_remembered_in_training_and_afterwards(build: Build, batch: Batch) -> None:
+    assembly = build("lora", dropout=True)
+    with assembly.remembering():
+        assert _is_random(assembly, batch)
+        assembly.eval()
+        assert assembly.hidden(batch) is assembly.hidden(batch)
+    assert assembly.hidden(batch) is not assembly.hidden(batch)

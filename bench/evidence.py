@@ -186,19 +186,38 @@ def rate_jobs() -> Iterator[Job]:
             )
 
 
+TWO_EPOCHS, FIVE_EPOCHS = "train.epochs=2", "train.epochs=5"
 PLACES = {
-    "parallel-24": ("method=adapter", "method.variant=parallel", "method.scaling=4"),
-    "parallel-192": ("method=adapter", "method.variant=parallel", "method.scaling=4", "method.reduction_factor=2"),
-    "houlsby-24": ("method=adapter", "method.variant=houlsby", "method.scaling=1"),
-    "pfeiffer-24": ("method=adapter", "method.variant=pfeiffer", "method.scaling=1", "train.learning_rate=0.008"),
+    "parallel-24": ("method=adapter", "method.variant=parallel", "method.scaling=4", TWO_EPOCHS),
+    "parallel-192": (
+        "method=adapter",
+        "method.variant=parallel",
+        "method.scaling=4",
+        "method.reduction_factor=2",
+        TWO_EPOCHS,
+    ),
+    "houlsby-24": ("method=adapter", "method.variant=houlsby", "method.scaling=1", TWO_EPOCHS),
+    "pfeiffer-24": (
+        "method=adapter",
+        "method.variant=pfeiffer",
+        "method.scaling=1",
+        "train.learning_rate=0.008",
+        TWO_EPOCHS,
+    ),
+    "adalora-unpruned": ("method=adalora", "method.initial_rank=12", "method.rank=12", TWO_EPOCHS),
+    "adalora-everywhere": ("method=adalora", "method.targets=all", TWO_EPOCHS),
+    "full-longer": ("method=full", FIVE_EPOCHS),
+    "lora-longer": ("method=lora", FIVE_EPOCHS),
+    "adapter-longer": ("method=adapter", FIVE_EPOCHS),
+    "adalora-longer": ("method=adalora", FIVE_EPOCHS),
 }
-"""Adapters by where they stand and how wide they are."""
+"""Adapters by where they stand and how wide they are, AdaLoRA unpruned and in every matrix, and longer runs."""
 
 
 def place_jobs() -> Iterator[Job]:
-    """What an adapter's score depends on at the budget of the table of methods, on validation rows alone."""
+    """What adapters' and AdaLoRA's scores depend on beside `full`, on validation rows alone."""
     for name, settings in PLACES.items():
-        rows = ("seed=1", "train.epochs=2", "evaluate.baselines=false", "data.test=null", "data.test_share=0")
+        rows = ("seed=1", "evaluate.baselines=false", "data.test=null", "data.test_share=0", "train.patience=null")
         yield Job("wnut17", name, (*settings, *rows))
 
 

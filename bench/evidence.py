@@ -207,7 +207,6 @@ PLACES = {
     "adalora-unpruned": ("method=adalora", "method.initial_rank=12", "method.rank=12", TWO_EPOCHS),
     "adalora-everywhere": ("method=adalora", "method.targets=all", TWO_EPOCHS),
     "full-longer": ("method=full", FIVE_EPOCHS),
-    "lora-longer": ("method=lora", FIVE_EPOCHS),
     "adapter-longer": ("method=adapter", FIVE_EPOCHS),
     "adalora-longer": ("method=adalora", FIVE_EPOCHS),
 }

@@ -21,7 +21,7 @@ GENERATION = (
     "data.test_rows=200",
     "train.epochs=1",
     "train.batch_tokens=512",
-    "train.max_seconds=480",
+    "train.max_seconds=900",
     "head.long_target=cut",
 )
 """Of what is written: two hundred texts by the adapted model, and as many by the model as it was before."""
@@ -37,7 +37,7 @@ def task_runs() -> Iterator[TaskRun]:
         "minilm",
         ("data.train_rows=2000", "data.valid_rows=300", "train.epochs=4", "train.max_seconds=300"),
     )
-    yield TaskRun("xquad-en", "e5", ("data.valid_rows=60", "train.epochs=2", "train.max_seconds=1000"))
+    yield TaskRun("xquad-en", "e5", ("data.valid_rows=60", "train.epochs=1", "train.max_seconds=900"))
     yield TaskRun(
         "cmrc2018",
         "e5",
@@ -46,7 +46,7 @@ def task_runs() -> Iterator[TaskRun]:
             "data.valid_rows=50",
             "data.test_rows=300",
             "train.epochs=1",
-            "train.max_seconds=420",
+            "train.max_seconds=900",
         ),
     )
     for kind in ("match", "regress"):
@@ -61,5 +61,5 @@ def task_runs() -> Iterator[TaskRun]:
     yield TaskRun("scitldr", "smollm2", (*GENERATION, *short))
     yield TaskRun("e2e-nlg", "smollm2", (*GENERATION, "data.train_rows=300", "head.max_new_tokens=48"))
     chat = ("model.max_length=256", "data.train_rows=150", "head.max_new_tokens=48", "train.epochs=2")
-    yield TaskRun("crosswoz-chat", "smollm2", (*GENERATION, *chat, "train.max_seconds=900"))
+    yield TaskRun("crosswoz-chat", "smollm2", (*GENERATION, *chat, "train.max_seconds=1500"))
     yield TaskRun("pretrain-stock", "splade", ("data.train_rows=4000", "train.max_seconds=240"))

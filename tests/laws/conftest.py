@@ -180,8 +180,9 @@ def hidden_of() -> Callable[[Assembly, Batch], torch.Tensor]:
     """hidden_of(assembly, batch): (B, T, D) in evaluation mode, zero where there is padding."""
 
     def find(assembly: Assembly, batch: Batch) -> torch.Tensor:
+        mask = batch.mask if batch.decoder_mask is None else batch.decoder_mask
         with torch.inference_mode():
-            return assembly.eval().hidden(batch) * batch.mask.unsqueeze(-1)
+            return assembly.eval().hidden(batch) * mask.unsqueeze(-1)
 
     return find
 

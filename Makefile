@@ -12,7 +12,7 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench-large
+.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench-large bench-serving
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -48,6 +48,9 @@ results-tasks: $(VENV)/.core  ## the same with one shrunk run of every task, two
 
 bench-large: $(VENV)/.core  ## seconds to the first step and peak memory on 2 million rows (MODEL=FOLDER or a name)
 	@$(BIN)/python bench/large.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
+
+bench-serving: $(VENV)/.dev  ## 64 bundles in one process beside two ways with peft (ADAPTUNE_DATA=FOLDER, MODEL=FOLDER or a name; needs wrk)
+	@$(BIN)/python bench/serving.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .assets build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -17,6 +17,7 @@ from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
+from serving_table import section as serving
 from task_table import ABOUT, NAMES, task_rows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,6 +55,8 @@ def sections() -> Iterator[str]:
         yield places(runs)
     if runs := load(RESULTS / "rates" / "wnut17"):
         yield rates(runs)
+    if runs := load(RESULTS / "serving"):
+        yield serving(runs["serving/bundles"])
 
 
 def tasks() -> dict[str, Run]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 from pydantic import Field
@@ -32,6 +32,10 @@ class Rows:
 
     of: torch.Tensor | None = None
     """(B,) indices into the members."""
+    stacks: dict[Any, Any] = field(default_factory=dict)
+    """What the members have, side by side, by where it stands in the trunk; whoever mixes keeps it here."""
+    keep: tuple[int, ...] = ()
+    """Of the members in `stacks`, those that the next mixed trunk has before its new ones."""
 
 
 class PeftFiles(NamedTuple):
@@ -117,7 +121,8 @@ class Method(Part, ABC):
         """A fresh frozen trunk changed in place so that row i of a batch uses members[rows.of[i]], for inference alone.
 
         The members' methods may differ in their settings (rank, targets), and be others that mix with this one. Raises
-        Unsupported for those that do not: their bundles are served in groups.
+        Unsupported for those that do not: their bundles are served in groups. What rows.keep names of rows.stacks comes
+        before `members`.
         """
         raise Unsupported(f"method {self.name!r} cannot mix several bundles in one batch")
 

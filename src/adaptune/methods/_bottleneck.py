@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from adaptune.core.lazy import torch
 from adaptune.core.method import Rows, State
-from adaptune.methods._stacked import members_of
+from adaptune.methods._stacked import members_of, used
 
 PART = "adapter"
 """Name of the new part of a matrix."""
@@ -77,11 +77,33 @@ def mix(trunk: torch.nn.Module, members: Sequence[Mapping[Kind, Bottleneck]], ro
 
     Members whose activation differs stand one behind another; all but one of them add zero to a row.
     """
-    for place, activation in dict.fromkeys(kind for member in members for kind in member):
+    stacks = {}
+    for kind in dict.fromkeys([*rows.stacks, *(kind for member in members for kind in member)]):
+        networks = [*_standing(rows.stacks.get(kind), rows.keep), *(member.get(kind) for member in members)]
+        if not any(networks):
+            continue
+        place, activation = kind
         device = next(trunk.get_submodule(place.adds).parameters()).device
-        stacked = _stack([member.get((place, activation)) for member in members], device)
+        stacks[kind] = stacked = _stack(networks, device)
         _hook(trunk, place, partial(_inside_of_rows, stacked, activation, rows), partial(_out_of_rows, stacked, rows))
+    rows.stacks = stacks
     return trunk
+
+
+def _standing(stacked: Bottleneck | None, places: Sequence[int]) -> list[Bottleneck | None]:
+    """Members out of a stack, as they were before they were filled up."""
+    if stacked is None:
+        return [None] * len(places)
+    return [_bare(Bottleneck(*(tensor[place] for tensor in stacked))) for place in places]
+
+
+def _bare(network: Bottleneck) -> Bottleneck | None:
+    """Without what adds nothing."""
+    down, down_bias, up, up_bias = network
+    width = used(down.any(1) | down_bias.bool() | up.any(0))
+    if not width and not bool(up_bias.any()):
+        return None
+    return Bottleneck(down[:width], down_bias[:width], up[:, :width], up_bias)
 
 
 def _nearest(adds: str, paths: Iterable[str]) -> str:

@@ -14,10 +14,15 @@ from adaptune.methods._stacked import members_of, spread
 
 def mix_norms(trunk: torch.nn.Module, states: Sequence[State], rows: Rows) -> torch.nn.Module:
     """Let row i of every batch have the norms of states[rows.of[i]], in place, by hooks; all states name the same."""
-    for path in dict.fromkeys(name.rpartition(".")[0] for name in states[0]):
+    before, rows.stacks = rows.stacks, {}
+    for path in dict.fromkeys([*before, *(name.rpartition(".")[0] for state in states for name in state)]):
         norm = trunk.get_submodule(path)
-        stacked = {
-            name: torch.stack([state[f"{path}.{name}"] for state in states]).detach().to(own)
+        rows.stacks[path] = stacked = {
+            name: torch.stack(
+                [*(before[path][name][place] for place in rows.keep), *(state[f"{path}.{name}"] for state in states)]
+            )
+            .detach()
+            .to(own)
             for name, own in norm.named_parameters(recurse=False)
         }
         norm.register_forward_hook(partial(_instead, _Norms(deepcopy(norm), stacked, rows)))

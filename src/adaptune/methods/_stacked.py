@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from adaptune.core.lazy import torch
 from adaptune.core.method import Rows
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(NamedTuple):
     """What one adapter makes of one matrix: gain * (W (scale * x) + bias + up down x) + shift; None changes nothing."""
 
     down: torch.Tensor | None = None
@@ -32,14 +30,43 @@ def mix(trunk: torch.nn.Module, changes: Sequence[Mapping[str, Change]], rows: R
 
     The matrices are neither copied nor written to. A pass costs one gather and two batched products for each.
     """
-    for path in dict.fromkeys(path for member in changes for path in member):
+    stacks = {}
+    for path in dict.fromkeys([*rows.stacks, *(path for member in changes for path in member)]):
+        members = [*_standing(rows.stacks.get(path), rows.keep), *(member.get(path, Change()) for member in changes)]
+        if all(part is None for member in members for part in member):
+            continue
         layer = trunk.get_submodule(path)
-        stacked = _stack([member.get(path, Change()) for member in changes], next(layer.parameters()).device)
+        stacks[path] = stacked = _stack(members, next(layer.parameters()).device)
         if stacked.scale is not None:
             layer.register_forward_pre_hook(partial(_before, stacked.scale, rows))
         if any(tensor is not None for tensor in (stacked.down, stacked.gain, stacked.shift)):
             layer.register_forward_hook(partial(_after, stacked, rows))
+    rows.stacks = stacks
     return trunk
+
+
+def _standing(stacked: Change | None, places: Sequence[int]) -> list[Change]:
+    """Members out of a stack, as they were before they were filled up."""
+    if stacked is None:
+        return [Change()] * len(places)
+    return [_bare(Change(*(None if part is None else part[place] for part in stacked))) for place in places]
+
+
+def _bare(change: Change) -> Change:
+    """Without what changes nothing."""
+    down, up = change.down, change.up
+    if down is not None and up is not None:
+        rank = used(down.any(1) | up.any(0))
+        down, up = (down[:rank], up[:, :rank]) if rank else (None, None)
+    scale, gain = (None if one is None or bool((one == 1).all()) else one for one in (change.scale, change.gain))
+    shift = None if change.shift is None or not bool(change.shift.any()) else change.shift
+    return Change(down, up, scale, gain, shift)
+
+
+def used(flags: torch.Tensor) -> int:
+    """(R,) -> how many come before the last that is set, itself included."""
+    places = flags.nonzero()
+    return int(places[-1]) + 1 if len(places) else 0
 
 
 def _stack(changes: Sequence[Change], device: torch.device) -> Change:
@@ -57,9 +84,7 @@ def _stack(changes: Sequence[Change], device: torch.device) -> Change:
         return torch.stack(filled).detach().to(device, torch.float32)
 
     neutral = {"scale": torch.ones_like, "gain": torch.ones_like}
-    return Change(
-        **{field.name: stacked(field.name, neutral.get(field.name, torch.zeros_like)) for field in fields(Change)}
-    )
+    return Change(**{name: stacked(name, neutral.get(name, torch.zeros_like)) for name in Change._fields})
 
 
 def _widened(tensor: torch.Tensor, rank: int, *, dim: int) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -48,28 +48,33 @@ class Mixture:
 
     def __init__(self, backbone: Backbone) -> None:
         self._backbone = backbone
-        self._members: dict[Hashable, Member] = {}
+        self._methods: dict[Hashable, Method] = {}
+        self._waiting: dict[Hashable, Member] = {}
         self._places: dict[Hashable, int] = {}
         self._assembly: Assembly | None = None
         self._rows = Rows()
 
     def __len__(self) -> int:
-        return len(self._members)
+        return len(self._methods)
 
     @property
     def bytes(self) -> int:
-        """Of the stacked tensors, as if no member were filled up to the rank of another."""
-        members = list(self._members.values())
-        return sum(4 * tensor.numel() for member in members for tensor in member.state.values())
+        """Of the stacked tensors, and of members that are not stacked yet."""
+        waiting = [tensor for member in list(self._waiting.values()) for tensor in member.state.values()]
+        return bytes_of([*_tensors_in(self._rows.stacks), *waiting])
 
     def put(self, key: Hashable, member: Member) -> None:
-        """Add a member; its tensors are stacked before the next pass."""
-        self._members[key] = member
+        """Add a member; its tensors are stacked before the next pass, and held no other way from then on."""
+        self._methods[key] = member.method
+        self._waiting[key] = member
+        self._places.pop(key, None)
         self._assembly = None
 
     def drop(self, key: Hashable) -> None:
         """Take a member out."""
-        del self._members[key]
+        del self._methods[key]
+        self._waiting.pop(key, None)
+        self._places.pop(key, None)
         self._assembly = None
 
     @torch.inference_mode()
@@ -83,15 +88,37 @@ class Mixture:
 
     def _stacked(self) -> Assembly:
         if self._assembly is None:
-            self._assembly = bare(self._backbone)
-            self._places = {key: place for place, key in enumerate(self._members, start=1)}
-            if self._members:
-                self._assembly.trunk = self._mixed(self._assembly.trunk)
+            assembly = bare(self._backbone)
+            assembly.trunk = self._mixed(assembly.trunk)
+            self._assembly = assembly
         return self._assembly
 
     def _mixed(self, trunk: nn.Module) -> nn.Module:
-        first = next(iter(self._members.values()))
-        return first.method.mixed(trunk, [_unchanged(trunk, first), *self._members.values()], self._rows)
+        """Those that stood there keep their order; the first place is of rows without a member."""
+        rows, waiting = Rows(stacks=self._rows.stacks), self._waiting
+        new = list(waiting.values())
+        if self._places:
+            rows.keep = (0, *self._places.values())
+        else:
+            rows.stacks = {}
+            new = [_unchanged(trunk, member) for member in new[:1]] + new
+        if self._methods:
+            trunk = next(iter(self._methods.values())).mixed(trunk, new, rows)
+        self._rows, self._waiting = rows, {}
+        self._places = {key: place for place, key in enumerate([*self._places, *waiting], start=1)}
+        return trunk
+
+
+def bytes_of(tensors: Iterable[Tensor]) -> int:
+    """Of distinct storages."""
+    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
+    return sum(storages.values())
+
+
+def _tensors_in(stacks: Mapping[Any, Any]) -> Iterator[Tensor]:
+    for stacked in list(stacks.values()):
+        parts = stacked.values() if isinstance(stacked, Mapping) else stacked
+        yield from (part for part in parts if part is not None)
 
 
 def _unchanged(trunk: nn.Module, like: Member) -> Member:

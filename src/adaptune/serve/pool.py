@@ -6,7 +6,7 @@ Knows no requests. What reads or changes tensors (`load`, `hot`, `cool`) is for 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from adaptune.core.backbone import Backbone
 from adaptune.core.errors import AdaptuneError, BundleError, Unsupported, nearest
 from adaptune.core.method import Member
 from adaptune.models.assembly import Assembly
-from adaptune.serve.mixture import Kind, Mixture, bare, check_mixes, kind_of
+from adaptune.serve.mixture import Kind, Mixture, bare, bytes_of, check_mixes, kind_of
 from adaptune.serve.registered import Registered, register, version_of
 
 
@@ -38,7 +38,7 @@ class Hot:
     assemblies: tuple[Assembly, ...]
     """Where it cannot share a pass with others: its own trunk over the shared tensors, by task; else none."""
     own_bytes: int
-    """Of tensors that no other bundle shares."""
+    """Of tensors that no other bundle shares, beside those that stand in the mixture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,9 @@ class Memory:
 
     base: int
     hot: int
-    """The own weights of all bundles in memory."""
+    """The own weights of all bundles in memory, those in mixtures as they stand there."""
     copies: int
     """Of these, in bundles that are copies of the base."""
-    stacked: int
-    """The adapters' tensors once more, side by side as mixed passes read them."""
 
 
 class Pool:
@@ -167,9 +165,8 @@ class Pool:
         hot = list(self._hot.values())
         return Memory(
             base=bytes_of(self.backbone.whole.parameters()),
-            hot=sum(one.own_bytes for one in hot),
+            hot=sum(one.own_bytes for one in hot) + sum(mixture.bytes for mixture in list(self._mixtures.values())),
             copies=sum(one.own_bytes for one in hot if one.of.is_copy),
-            stacked=sum(mixture.bytes for mixture in list(self._mixtures.values())),
         )
 
     def _read(self, folder: Path, name: str) -> Registered:
@@ -196,8 +193,9 @@ class Pool:
         several = bundle.bundles.values() if isinstance(bundle, MultiTaskBundle) else [bundle]
         assemblies = tuple(one.assembly for one in several)
         state = {name: tensor.clone() for name, tensor in registered.method.state(assemblies[0].trunk).items()}
-        own = bytes_of([*state.values(), *(tensor for one in assemblies for tensor in _own(one))])
         kind = self._kind(registered, Member(registered.method, state))
+        adapter = [] if kind is not None else state.values()
+        own = bytes_of([*adapter, *(tensor for one in assemblies for tensor in _own(one))])
         alone = assemblies if self._is_alone(registered, kind) else ()
         return Hot(registered, tuple(one.layer for one in assemblies), kind, alone, own)
 
@@ -225,12 +223,6 @@ class Pool:
         spare = [one for one in self._hot if one not in keep]
         for registered in spare[: max(0, len(self._hot) + coming - self.most_hot)]:
             self.cool(registered)
-
-
-def bytes_of(tensors: Iterable[torch.Tensor]) -> int:
-    """Of distinct storages."""
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}
-    return sum(storages.values())
 
 
 def _check_unchanged(registered: Registered) -> None:

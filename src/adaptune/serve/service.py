@@ -299,7 +299,6 @@ class Service:
         watch("adaptune_hot_bundles", "Bundles in memory", pool.count_hot)
         watch("adaptune_base_bytes", "Tensors of the base", lambda: pool.memory().base)
         watch("adaptune_bundle_bytes", "Tensors of bundles in memory", lambda: pool.memory().hot)
-        watch("adaptune_stacked_bytes", "Their copies that mixed passes read", lambda: pool.memory().stacked)
         watch("adaptune_copy_bytes", "Of these, in bundles that copy the base", lambda: pool.memory().copies)
 
 

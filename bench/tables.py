@@ -18,7 +18,7 @@ from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
 from serving_table import section as serving
-from task_table import ABOUT, NAMES, task_rows
+from task_table import ABOUT, NAMES, below_baseline, task_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
@@ -47,7 +47,7 @@ def sections() -> Iterator[str]:
     yield wnut(load(main / "wnut17"))
     yield chinese(load(main / "resume-ner-zh") | load(main / "chnsenticorp"))
     if runs := tasks():
-        yield f"{ABOUT}\n{table(NAMES, task_rows(runs))}"
+        yield f"{ABOUT}\n{table(NAMES, task_rows(runs))}{below_baseline(runs)}"
     for name, task, metric, title in METHOD_SETS:
         if runs := load(RESULTS / "methods" / name):
             yield methods(runs, TASKS.get(task)(), metric, title)

@@ -38,6 +38,19 @@ def task_rows(runs: Mapping[str, dict[str, Any]]) -> list[list[str]]:
     return [_row(run) for run in known]
 
 
+def below_baseline(runs: Mapping[str, dict[str, Any]]) -> str:
+    """A sentence on the runs that a simple baseline beats; nothing where there are none."""
+    found = [run["recipe"] for run in runs.values() if (best := _simple(run)) and best[0] > run["test"][run["metric"]]]
+    names = " and ".join(f"`{name}`" for name in sorted(found))
+    return f"\nShrunk as they are here, a simple baseline beats {names}.\n" if found else ""
+
+
+def _simple(run: dict[str, Any]) -> tuple[float, str] | None:
+    """The best baseline that is no model, with its name."""
+    others = [(found[run["metric"]], name) for name, found in run["baseline"].items() if name != BEFORE]
+    return max(others, default=None)
+
+
 def _place(recipe: str, order: list[str]) -> tuple[bool, int]:
     return (False, order.index(recipe)) if recipe in order else (True, 0)
 
@@ -45,8 +58,7 @@ def _place(recipe: str, order: list[str]) -> tuple[bool, int]:
 def _row(run: dict[str, Any]) -> list[str]:
     metric, (low, high) = run["metric"], (run["interval"][end] for end in ("low", "high"))
     changed = [override for override in run["overrides"] if not override.startswith(("seed", "method"))]
-    others = [(found[metric], name) for name, found in run["baseline"].items() if name != BEFORE]
-    simple = max(others, default=None)
+    simple = _simple(run)
     return [
         run["task"],
         f"`{run['recipe']}`",

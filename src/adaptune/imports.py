@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from adaptune.bundle.peft_head import classes_of, head_of, known_labels, load_head
@@ -25,7 +26,7 @@ from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, prepare
 from adaptune.recipe import Recipe
 from adaptune.recipe.values import DEFAULT_METHOD
-from adaptune.run import Kitchen, kitchen_of
+from adaptune.run import Kitchen, answered_well, kitchen_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,8 @@ def import_peft(
     _check_unsaid("method", recipe.method, METHODS.get(DEFAULT_METHOD)(), adopted.method)
     head = head_of(found, adopted, backbone)
     kitchen = _put_together(adopted, head, recipe, prepared, backbone=backbone, given=tuple(labels))
-    scores = {part: kitchen.score(part, kitchen.predict(part)) for part in ("valid", "test") if kitchen.examples(part)}
+    answer = kitchen.predict if kitchen.assembly.head.reads_words else partial(answered_well, kitchen)
+    scores = {part: kitchen.score(part, answer(part)) for part in ("valid", "test") if kitchen.examples(part)}
     save_bundle(
         Path(out),
         kitchen.assembly,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from adaptune.bundle.peft_head import classes_of, head_of, known_labels, load_head
@@ -57,8 +56,9 @@ def import_peft(
     _check_unsaid("method", recipe.method, METHODS.get(DEFAULT_METHOD)(), adopted.method)
     head = head_of(found, adopted, backbone)
     kitchen = _put_together(adopted, head, recipe, prepared, backbone=backbone, given=tuple(labels))
-    answer = kitchen.predict if kitchen.assembly.head.reads_words else partial(answered_well, kitchen)
-    scores = {part: kitchen.score(part, answer(part)) for part in ("valid", "test") if kitchen.examples(part)}
+    scores = {
+        part: kitchen.score(part, answered_well(kitchen, part)) for part in ("valid", "test") if kitchen.examples(part)
+    }
     save_bundle(
         Path(out),
         kitchen.assembly,

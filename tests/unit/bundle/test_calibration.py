@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from adaptune.bundle.load import load_bundle
+from adaptune.bundle.load import Bundle, load_bundle
 from adaptune.bundle.merge import merge
 from adaptune.bundle.save import Taught, save_tasks
 from adaptune.bundle.several import load_tasks
@@ -45,10 +45,9 @@ def test_a_calibrated_bundle_is_loaded_with_equal_answers(trained: Trained, tmp_
     manifest = save(tmp_path / "saved", assembly)
     assert manifest.part.calibration == assembly.calibrated.by
     bundle = load_bundle(tmp_path / "saved", backbone=assembly.backbone)
-    examples = bundle.task, [bundle.predict([text])[0] for text in TEXTS]
-    own = type(bundle)("own", manifest, assembly.eval())
-    assert examples[1] == own.predict(TEXTS) == bundle.predict(TEXTS)
-    assert set(examples[1][0]) == {"label", "probability", "abstained", "out_of_scope", "out_of_scope_score"}
+    found = bundle.predict(TEXTS)
+    assert found == Bundle("own", manifest, assembly.eval()).predict(TEXTS)
+    assert set(found[0]) == {"label", "probability", "abstained", "out_of_scope", "out_of_scope_score"}
     tensors = load_file(tmp_path / "saved" / "weights.safetensors")
     assert [name for name in tensors if name.startswith("scope.")] == ["scope.means", "scope.precision"]
 

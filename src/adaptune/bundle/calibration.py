@@ -17,7 +17,7 @@ SCOPE = "scope."
 def scope_tensors(learner: Learner) -> dict[str, Tensor]:
     """Class means and the inverse of their covariance, of every task that has them."""
     parts: dict[str, Assembly] = learner.of if isinstance(learner, Joint) else {"": learner}
-    found = {}
+    found: dict[str, Tensor] = {}
     for name, part in parts.items():
         if part.calibrated is not None and (classes := part.calibrated.classes) is not None:
             found |= {f"{_prefix(name)}means": classes.means, f"{_prefix(name)}precision": classes.precision}

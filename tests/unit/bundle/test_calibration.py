@@ -24,6 +24,7 @@ from adaptune.tasks import TASKS
 
 from .conftest import LABELS, TAGS, Trained, moved, save
 
+WORTH = {"ece": 0.1, "ece_before": 0.2, "brier": 0.3, "brier_before": 0.4}
 TEXTS = ["The film was great", "a slow and terrible book, never again", "rain"]
 
 
@@ -33,7 +34,7 @@ def _calibrated(above: float = 30.0) -> Calibrated:
     means, root = torch.randn(3, 32, generator=generator), torch.randn(32, 32, generator=generator)
     return Calibrated(
         Calibration(
-            temperature=0.4, abstain=Abstention(accuracy=0.9, below=0.6), scope=scope, measured={"test": {"ece": 0.1}}
+            temperature=0.4, abstain=Abstention(accuracy=0.9, below=0.6), scope=scope, measured={"test": WORTH}
         ),
         Classes(means, torch.eye(32) + root @ root.T / 32),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 from fastapi.testclient import TestClient
@@ -33,10 +34,9 @@ def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
         for word in words
         for end in ENDS
     ]
-    either = ("positive", "negative")
+    either = Random(1)
     lines = [
-        f"{text},{either[place // 3 % 2] if 'poor' in text or 'great' in text else label}"
-        for place, (text, label) in enumerate(rows)
+        f"{text},{either.choice(list(WORDS)) if 'poor' in text or 'great' in text else label}" for text, label in rows
     ]
     (tmp_path / "rows.csv").write_text("text,label\n" + "\n".join(lines) + "\n")
     outside = [f"please send {thing} {number} by bus from london" for thing in THINGS for number in range(3)]
@@ -45,7 +45,7 @@ def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
     path.write_text(
         f"task: classify\ndata: {{train: {tmp_path}/rows.csv, valid_share: 0.3}}\nmodel: {tiny_bert}\n"
         f"method: {{name: lora, rank: 4}}\n"
-        f"train: {{epochs: 4, batch_rows: 16, learning_rate: 0.01, device: cpu}}\nout: {tmp_path}/run\n"
+        f"train: {{epochs: 0, device: cpu}}\nout: {tmp_path}/run\n"
     )
     return path
 
@@ -95,7 +95,7 @@ def _same_from_a_server(folder: Path, texts: list[str], found: list[dict[str, ob
 
 
 def test_a_bundle_says_nothing_of_what_was_not_asked_for(recipe: Path) -> None:
-    run = adaptune.train(recipe, "evaluate.calibrate=false", "train.epochs=0")
+    run = adaptune.train(recipe, "evaluate.calibrate=false")
     assert run.report["calibration"] is None
     assert "calibration" not in json.loads((run.bundle / "manifest.json").read_text())["parts"][0]
     assert set(adaptune.load(run.bundle).predict(["the film was good"])[0]) == {"label", "probability"}

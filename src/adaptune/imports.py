@@ -25,7 +25,7 @@ from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, prepare
 from adaptune.recipe import Recipe
 from adaptune.recipe.values import DEFAULT_METHOD
-from adaptune.run import Kitchen, kitchen_of
+from adaptune.run import Kitchen, answered_well, kitchen_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,9 @@ def import_peft(
     _check_unsaid("method", recipe.method, METHODS.get(DEFAULT_METHOD)(), adopted.method)
     head = head_of(found, adopted, backbone)
     kitchen = _put_together(adopted, head, recipe, prepared, backbone=backbone, given=tuple(labels))
-    scores = {part: kitchen.score(part, kitchen.predict(part)) for part in ("valid", "test") if kitchen.examples(part)}
+    scores = {
+        part: kitchen.score(part, answered_well(kitchen, part)) for part in ("valid", "test") if kitchen.examples(part)
+    }
     save_bundle(
         Path(out),
         kitchen.assembly,

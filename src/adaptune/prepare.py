@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adaptune.core.errors import AdaptuneError, DataError, Unsupported
+from adaptune.core.errors import AdaptuneError, DataError, Unsupported, nearest
 from adaptune.core.log import warn
 from adaptune.data.doctor import Findings, diagnose
 from adaptune.data.load import Splits, load_splits
+from adaptune.data.stored import answered
 from adaptune.engine.packing import packs
 from adaptune.models.families import layers_of, roles_of
 from adaptune.models.layout import check_library
@@ -51,11 +52,25 @@ def prepare(recipe: Recipe) -> Prepared:
     _refuse_learning_nothing(recipe)
     splits = load_splits(recipe.data, recipe.task, seed=recipe.seed)
     findings = diagnose(splits.parts, recipe.task)
+    _check_scope_label(recipe, splits)
     if findings.errors:
         raise DataError("\n".join(str(finding) for finding in findings.errors))
     for finding in findings.warnings:
         warn(str(finding))
     return Prepared(splits, findings, splits.columns, _fingerprint(recipe, splits))
+
+
+def _check_scope_label(recipe: Recipe, splits: Splits) -> None:
+    """The label out of scope is one that is learned. Raises DataError."""
+    label = recipe.data.out_of_scope_label
+    if label is None:
+        return
+    names = recipe.task.labels(answered(splits.train)).names
+    if label not in names:
+        raise DataError(
+            f"data.out_of_scope_label is {label!r}, which no training row has{nearest(label, names)}; where such rows "
+            "are not learned, put them into a file: data.out_of_scope"
+        )
 
 
 def prepare_tasks(recipe: MultiTask) -> dict[str, Prepared]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from adaptune.core.phrases import calibration_lines
+
 if TYPE_CHECKING:
     from adaptune.bundle.manifest import Manifest
     from adaptune.core.types import Scores
@@ -36,6 +38,9 @@ def _print_task(report: Mapping[str, Any]) -> None:
     parts = [(name, report[key]) for name, key in _PARTS if metric in report[key]]
     rows += [(name, f"{scores[metric]:.4f}") for name, scores in parts]
     print_table([("", metric), *rows])
+    if (calibration := report.get("calibration")) is not None:
+        for line in calibration_lines(calibration):
+            typer.echo(line)
     if ends is not None:
         typer.echo(f"test {ends['metric']}, {ends['level']:.0%} interval: {ends['low']:.4f} to {ends['high']:.4f}")
     if (gain := report.get("gain")) is not None:
@@ -91,10 +96,13 @@ def _task_rows(manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _score_rows(manifest: Manifest) -> list[tuple[str, str]]:
-    return [
+    scores = [
         (f"{split} scores", ", ".join(f"{name} {value:.4f}" for name, value in measured.values.items()))
         for split, measured in manifest.scores.items()
     ]
+    calibration = None if manifest.names else manifest.part.calibration
+    lines = calibration_lines(calibration.model_dump(mode="json")) if calibration else []
+    return [*scores, *(("calibration" if not place else "", line) for place, line in enumerate(lines))]
 
 
 def print_table(rows: Iterable[Sequence[str]]) -> None:

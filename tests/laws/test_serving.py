@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -16,7 +16,9 @@ from adaptune.bundle.load import Bundle, load_bundle
 from adaptune.bundle.manifest import plain
 from adaptune.bundle.save import save_bundle
 from adaptune.core.backbone import Backbone
+from adaptune.core.calibration import Abstention, Calibrated, Calibration, Classes, Scope, ScopeScore
 from adaptune.core.errors import Unsupported
+from adaptune.core.head import LogitHead
 from adaptune.core.task import Task
 from adaptune.core.types import Answer
 from adaptune.heads import HEADS
@@ -62,6 +64,7 @@ class Kitchen:
                 assembly = scatter(assemble(family, method, head, seed=seed))
             except Unsupported:
                 continue  # a method or head that this family has no place for
+            assembly.calibrated = calibrated(assembly, seed)
             columns = COLUMNS.get(task.name, {})
             save_bundle(folder / name, assembly, task, columns=columns, max_length=64, scores={})
             self.bundles[name] = self.pool.load(folder / name, name)
@@ -142,6 +145,20 @@ def test_answers_are_what_the_schema_says(kitchen: Kitchen) -> None:
         assert shown["answers"] == plain(answers), name
 
 
+def test_calibrated_bundles_of_every_kind_are_served(kitchen: Kitchen) -> None:
+    found = [
+        answer
+        for name in kitchen.bundles
+        for answer in kitchen.bundle(name).answers(
+            kitchen.bundles[name].of(None).examples([row(kitchen.bundles[name], 0)])
+        )
+    ]
+    assert {answer.abstained for answer in found} == {None, True, False}
+    by = [one.part.calibration for one in (kitchen.bundle(name).manifest for name in kitchen.bundles)]
+    scores = {one.scope.score for one in by if one is not None and one.scope is not None}
+    assert scores == set(get_args(ScopeScore))
+
+
 def test_methods_that_can_mix_share_a_trunk(kitchen: Kitchen) -> None:
     kinds = {name: kitchen.pool.hot(bundle).kind for name, bundle in kitchen.bundles.items()}
     assert kinds["classify-lora"] is kinds["classify-ia3"] is kinds["classify-dora"] is not None
@@ -172,6 +189,28 @@ def test_answers_stay_the_same_while_bundles_go_to_disk_and_come_back(kitchen: K
         assert sum(few.is_hot(bundle) for bundle in bundles.values()) == 3
 
 
+def calibrated(assembly: Assembly, seed: int) -> Calibrated | None:
+    """Three of four bundles whose heads give logits are calibrated, those that tell scope by each of its scores."""
+    head, scores = assembly.head, (None, *get_args(ScopeScore))
+    score = scores[seed % len(scores)]
+    if score is None or not isinstance(head, LogitHead):
+        return None
+    abstain = Abstention(accuracy=0.9, below=0.3 if seed % 2 else 0.9)
+    if not head.tells_scope:
+        return Calibrated(Calibration(temperature=0.6, abstain=abstain))
+    above = {"probability": 0.4, "energy": -0.9, "mahalanobis": 40.0}[score]
+    scope = Scope(score=score, kept=0.95, above=above)
+    calibration = Calibration(temperature=0.6, abstain=abstain, scope=scope)
+    if score != "mahalanobis":
+        return Calibrated(calibration)
+    linear = head.linear(assembly.layer)
+    assert linear is not None
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.randn(2, linear.in_features, generator=generator)
+    root = torch.randn(linear.in_features, linear.in_features, generator=generator)
+    return Calibrated(calibration, Classes(means, torch.eye(linear.in_features) + root @ root.T / linear.in_features))
+
+
 def row(bundle: Registered, number: int) -> dict[str, Any]:
     one = bundle.of(None)
     names = text_columns(one.task, one.columns)
@@ -188,7 +227,9 @@ def same(expected: Answer, found: Any, name: str) -> None:
         assert found.value == pytest.approx(expected.value, abs=1e-4, rel=1e-4), name
     else:
         assert found.value == expected.value, name
-    assert found.span == expected.span
+    assert (found.span, found.abstained) == (expected.span, expected.abstained), name
+    assert found.out_of_scope == expected.out_of_scope, name
+    assert found.scope == (None if expected.scope is None else pytest.approx(expected.scope, rel=1e-4, abs=1e-4)), name
     for here, there in ((found.probabilities, expected.probabilities), (found.of_each, expected.of_each)):
         assert here == pytest.approx(there, abs=CLOSE), name
     assert found.probability == pytest.approx(expected.probability, abs=CLOSE), name

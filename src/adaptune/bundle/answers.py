@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from adaptune.core.batch import Encoded
 from adaptune.core.types import Answer, Example
@@ -21,6 +22,17 @@ def answer(
     """One Answer an example, in their order; what the examples expect is not looked at."""
     encoded = encoded_for(assembly, examples, max_length=max_length)
     return predict(assembly, encoded, batch_tokens=batch_tokens, rows=len(examples))
+
+
+def said_beside(found: Answer) -> dict[str, Any]:
+    """What JSON holds of an answer beside what its task describes."""
+    said = {
+        "probability": found.probability,
+        "abstained": found.abstained,
+        "out_of_scope": found.out_of_scope,
+        "out_of_scope_score": found.scope,
+    }
+    return {name: value for name, value in said.items() if value is not None}
 
 
 def encoded_for(

@@ -9,6 +9,7 @@ from huggingface_hub import EvalResult, ModelCardData
 
 from adaptune.bundle.config import BundleConfig
 from adaptune.bundle.manifest import Manifest
+from adaptune.core.phrases import calibration_lines
 
 PIPELINES = {
     "classify": "text-classification",
@@ -50,7 +51,7 @@ print(model.predict(["Some text."]))
 ## Scores
 
 {scores}
-{label_names}
+{calibration}{label_names}
 Written by adaptune {version} on {created}.
 """
 
@@ -81,6 +82,7 @@ def card(manifest: Manifest, config: BundleConfig, *, metric: str, peft: bool) -
         fingerprint=manifest.base.fingerprint,
         peft=PEFT if peft else "",
         scores=score_table(manifest, metric),
+        calibration=calibration_of(manifest),
         label_names=_LABELS.format(", ".join(f"`{label}`" for label in part.labels)) if part.labels else "",
         version=manifest.adaptune,
         created=manifest.created,
@@ -97,6 +99,13 @@ def base_of(manifest: Manifest) -> str:
 def short_name(base: str) -> str:
     """A hub id as it is, of a folder its last part: a card tells no paths of the machine that wrote it."""
     return base if HUB_ID.fullmatch(base) else re.split(r"[/\\]", base.rstrip("/\\"))[-1]
+
+
+def calibration_of(manifest: Manifest) -> str:
+    """A list of what was fitted and what it is worth; nothing where nothing was."""
+    calibration = manifest.part.calibration
+    lines = calibration_lines(calibration.model_dump(mode="json")) if calibration else []
+    return "".join(f"\n- {line}" for line in lines) + ("\n" if lines else "")
 
 
 def _metadata(manifest: Manifest, config: BundleConfig, *, name: str, peft: bool) -> ModelCardData:

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 
 from huggingface_hub import ModelCardData
 
-from adaptune.bundle.card import PEFT, PIPELINES, base_of, metadata_of, results_of, score_table, short_name
+from adaptune.bundle.card import (
+    PEFT,
+    PIPELINES,
+    base_of,
+    calibration_of,
+    metadata_of,
+    results_of,
+    score_table,
+    short_name,
+)
 from adaptune.bundle.config import BundleConfig
 from adaptune.bundle.manifest import Manifest
 
@@ -39,7 +48,7 @@ _TASK = """\
 ## {name}: {task}{labels}
 
 {scores}
-{label_names}"""
+{calibration}{label_names}"""
 
 
 def card_of_tasks(manifest: Manifest, config: BundleConfig, *, metrics: Mapping[str, str], peft: bool) -> str:
@@ -67,6 +76,7 @@ def _task(alone: Manifest, name: str, metric: str) -> str:
         task=PIPELINES.get(kind, kind).replace("-", " "),
         labels=f" with {len(labels)} labels" if labels else "",
         scores=score_table(alone, metric),
+        calibration=calibration_of(alone),
         label_names=f"\nLabels: {', '.join(f'`{label}`' for label in labels)}\n" if labels else "",
     )
 

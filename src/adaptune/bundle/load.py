@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from adaptune.bundle.answers import BATCH_TOKENS, answer, encoded_for
+from adaptune.bundle.answers import BATCH_TOKENS, answer, encoded_for, said_beside
+from adaptune.bundle.calibration import take_calibrated
 from adaptune.bundle.check import AGAIN, bundle_name, check_base, check_files, check_weights, find_base
 from adaptune.bundle.golden import check_golden, dtype_of, golden_examples
 from adaptune.bundle.inputs import Input, row_of
@@ -112,8 +113,7 @@ class Bundle:
 
     def describe(self, example: Example, found: Answer) -> dict[str, Any]:
         """An answer as people read it and JSON holds it."""
-        described = self.task.describe(example, found)
-        return described if found.probability is None else described | {"probability": found.probability}
+        return self.task.describe(example, found) | said_beside(found)
 
 
 def load_bundle(
@@ -132,6 +132,7 @@ def load_bundle(
     name = bundle_name(folder)
     manifest = check_files(folder)
     state = read_tensors(folder / WEIGHTS)
+    calibrated = take_calibrated(state, manifest.part.calibration, name)
     method, head = manifest.make_method(), manifest.make_head()
     if backbone is None:
         config = find_base(manifest.base, name, model=model, trust_remote_code=trust_remote_code)
@@ -140,6 +141,7 @@ def load_bundle(
     check_weights(manifest.base, backbone.weights, name)
     assembly = Assembly(backbone, method, head, manifest.labels, seed=0)
     put_back(state, assembly, name)
+    assembly.calibrated = calibrated
     return checked(Bundle(name, manifest, assembly.eval()))
 
 

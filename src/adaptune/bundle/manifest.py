@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from pydantic import Field, JsonValue, ValidationError
 
 import adaptune
+from adaptune.core.calibration import Calibration
 from adaptune.core.catalogue import Catalogue, section
 from adaptune.core.config import Config, Part
 from adaptune.core.errors import AdaptuneError, BundleError, nearest
@@ -109,6 +110,9 @@ class Learned(Config):
     """In the order of the output layer's rows."""
     own: OfTask | None = Field(default=None, exclude_if=lambda own: own is None)
     """Where it is one of several; none, and not written, where it is the only one."""
+    calibration: Calibration | None = Field(default=None, exclude_if=lambda calibration: calibration is None)
+    """Temperature and thresholds; none, and not written, where nothing was fitted. Means of classes are tensors named
+    `scope.`."""
 
 
 class Manifest(Config):
@@ -131,7 +135,7 @@ class Manifest(Config):
     lineage: tuple[Ancestor, ...]
     """The bundles that this one was continued from, the oldest first."""
     weights: str
-    """SHA-256 of weights.safetensors, whose tensors are named `method.` and `head.`."""
+    """SHA-256 of weights.safetensors, whose tensors are named `method.` and `head.`, perhaps `scope.`"""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,7 +163,7 @@ class Manifest(Config):
             known = f"it has: {', '.join(self.names)}" if self.names else "it has one, without a name; leave it out"
             raise BundleError(f"the bundle has no task {name!r}{nearest(name, self.names)} ({known})")
         own = found.own
-        part = Learned(task=found.task, head=found.head, labels=found.labels)
+        part = found.model_copy(update={"own": None})
         said = {"parts": (part,), "columns": own.columns, "scores": own.scores, "golden": own.golden}
         return self.model_copy(update=said)
 
@@ -187,9 +191,9 @@ class Manifest(Config):
         return _made(METHODS, self.method)
 
 
-def learned(task: Task, head: Head, labels: Labels) -> Learned:
+def learned(task: Task, head: Head, labels: Labels, calibration: Calibration | None = None) -> Learned:
     """The record of one task."""
-    return Learned(task=section(task), head=section(head), labels=labels.names)
+    return Learned(task=section(task), head=section(head), labels=labels.names, calibration=calibration)
 
 
 def golden(values: Mapping[str, Any], answer: Answer) -> Golden:

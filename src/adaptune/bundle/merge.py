@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from adaptune.bundle.answers import answer
 from adaptune.bundle.golden import check_golden, golden_examples
 from adaptune.bundle.load import Bundle
@@ -16,7 +18,9 @@ from adaptune.bundle.save import check_free
 from adaptune.bundle.weights import write_tensors
 from adaptune.core.errors import BundleError
 from adaptune.core.files import replacing_folder
+from adaptune.core.head import LogitHead
 from adaptune.core.lazy import shell, transformers
+from adaptune.core.log import notice
 from adaptune.methods.head_only import HeadOnly
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import quiet
@@ -55,7 +59,7 @@ def merge(bundle: Bundle, out: str | Path) -> Merged:
     assembly = bundle.assembly
     check_plain(assembly)
     trunk: Any = as_family(assembly.method.merged(dequantised(share(assembly.trunk))))
-    layer = deepcopy(assembly.layer).to(trunk.dtype)
+    layer = _calibrated_layer(assembly).to(trunk.dtype)
     whole = assembly.head.whole(layer, trunk, assembly.labels)
     # What cannot be merged is refused before anything is written.
     loader = loader_of(bundle.manifest, assembly.head, layer) if whole is None else None
@@ -71,6 +75,19 @@ def merge(bundle: Bundle, out: str | Path) -> Merged:
         auto = "AutoModel" if whole is None else whole.auto
         _check_same(bundle, auto, new)
     return Merged(out, auto, None if loader is None else out / LOADER)
+
+
+def _calibrated_layer(assembly: Assembly) -> nn.Module:
+    """A copy of the head's layer whose logits are those of the calibrated answers; thresholds are left behind."""
+    layer = deepcopy(assembly.layer)
+    if assembly.calibrated is None:
+        return layer
+    by = assembly.calibrated.by
+    if isinstance(assembly.head, LogitHead):
+        assembly.head.divide(layer, by.temperature)
+    if by.abstain is not None or by.scope is not None:
+        notice("the merged model gives calibrated logits, and knows no thresholds: it abstains from nothing")
+    return layer
 
 
 def _write_trunk(bundle: Bundle, trunk: Any, folder: Path) -> None:
@@ -92,6 +109,7 @@ def _check_same(bundle: Bundle, auto: str, folder: Path) -> None:
     backbone = replace(own.backbone, whole=model, trunk=shell.trunk_of(model), vocabulary=words, weights="float")
     merged = Assembly(backbone, HeadOnly(), own.head, own.labels, seed=0)
     merged.layer.load_state_dict(own.layer.state_dict())
+    merged.calibrated = own.calibrated
     examples = golden_examples(bundle.task, bundle.manifest.golden)
     answers = answer(merged, examples, max_length=bundle.manifest.preprocessing.max_length)
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import adaptune
+from adaptune.bundle.calibration import scope_tensors
 from adaptune.bundle.card import card
 from adaptune.bundle.card_of_tasks import card_of_tasks
 from adaptune.bundle.config import BundleConfig
@@ -64,7 +65,7 @@ def save_bundle(
     with _new(folder) as new:
         manifest = Manifest(
             **_common(assembly, new, preprocessing, gguf_file),
-            parts=(learned(task, assembly.head, assembly.labels),),
+            parts=(_learned(task, assembly),),
             columns=dict(columns),
             scores={split: measured(found) for split, found in scores.items()},
             golden=make_golden(assembly, task, preprocessing, texts=config.examples, columns=columns),
@@ -113,7 +114,11 @@ def _taught(name: str, part: Assembly, taught: Taught, preprocessing: Preprocess
     golden = make_golden(part, taught.task, preprocessing, texts=config.examples, columns=taught.columns)
     scores = {split: measured(found) for split, found in taught.scores.items()}
     own = OfTask(name=name, columns=dict(taught.columns), scores=scores, golden=golden)
-    return learned(taught.task, part.head, part.labels).model_copy(update={"own": own})
+    return _learned(taught.task, part).model_copy(update={"own": own})
+
+
+def _learned(task: Task, part: Assembly) -> Learned:
+    return learned(task, part.head, part.labels, part.calibrated and part.calibrated.by)
 
 
 @contextmanager
@@ -132,7 +137,7 @@ def _common(learner: Learner, new: Path, preprocessing: Preprocessing, gguf_file
         "base": _base(learner, gguf_file),
         "method": _method(learner),
         "preprocessing": preprocessing,
-        "weights": write_tensors(learner.state(), new / WEIGHTS),
+        "weights": write_tensors(learner.state() | scope_tensors(learner), new / WEIGHTS),
     }
 
 

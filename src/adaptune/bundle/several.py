@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from adaptune.bundle.answers import BATCH_TOKENS
+from adaptune.bundle.calibration import take_calibrated
 from adaptune.bundle.check import bundle_name, check_base, check_files, check_weights, find_base
 from adaptune.bundle.inputs import Input
 from adaptune.bundle.load import Bundle, checked, load_bundle, put_back
@@ -89,6 +90,7 @@ def load_tasks(
     manifest = check_files(folder)
     state = read_tensors(folder / WEIGHTS)
     alone = {task: manifest.alone(task) for task in manifest.names}
+    calibrated = {task: take_calibrated(state, one.part.calibration, name, task) for task, one in alone.items()}
     outputs = {task: Output(one.make_head(), one.labels) for task, one in alone.items()}
     method = manifest.make_method()
     if backbone is None:
@@ -98,5 +100,7 @@ def load_tasks(
     check_weights(manifest.base, backbone.weights, name)
     joint = Joint(backbone, method, outputs, seed=0).eval()
     put_back(state, joint, name)
+    for task, part in joint.of.items():
+        part.calibrated = calibrated[task]
     bundles = {task: checked(Bundle(name, one, joint.of[task])) for task, one in alone.items()}
     return MultiTaskBundle(name, manifest, bundles)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, NamedTuple, Self
+from typing import ClassVar, Literal, NamedTuple, Self
 
 from adaptune.core.backbone import Backbone, Roles
 from adaptune.core.batch import Batch, Index
@@ -135,3 +135,45 @@ class Head(Part, ABC):
                 own[name] = own[name].clone()
                 own[name][kept] = tensor
         layer.load_state_dict(own)
+
+
+class LogitHead(Head, ABC):
+    """A head whose probabilities are made of logits, and so can be calibrated by a temperature."""
+
+    link: ClassVar[Literal["softmax", "sigmoid"]] = "softmax"
+    """softmax: one of an item's logits is right. sigmoid: each is by itself."""
+    tells_scope: ClassVar[bool] = False
+    """Whether a row is one item with a logit a label, so that one can be told that belongs to no label."""
+
+    def gives_labels(self, labels: Labels) -> bool:
+        """Whether its answers are made of logits at all: with these labels they may be numbers."""
+        return True
+
+    @abstractmethod
+    def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """(B, T, D) -> (N, C) of each labelled item; minus infinity where an item has no such option."""
+
+    @abstractmethod
+    def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
+        """(N, C) -> one Answer a row of the batch: its probabilities at the temperature, its value whatever that is."""
+
+    def targets(self, batch: Batch) -> torch.Tensor:
+        """(N,) which of each item's logits is right; where each is by itself, (N, C) 0 and 1."""
+        assert batch.labels is not None, "targets are those of labelled rows"
+        return batch.labels
+
+    def divide(self, layer: torch.nn.Module, temperature: float) -> None:
+        """Change the layer so that its logits are as if divided by a temperature."""
+        linear = self.linear(layer)
+        assert linear is not None, "logits come from a linear layer"
+        divide(linear, temperature)
+
+    def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
+        return self.read(self.logits(layer, hidden, batch), batch, labels)
+
+
+def divide(module: torch.nn.Module, number: float) -> None:
+    """Every weight by a number, in place."""
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.div_(number)

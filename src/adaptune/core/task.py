@@ -97,6 +97,10 @@ class Task(Part, ABC):
         scores = self.score([answer.value for answer in answers], expected)
         return replace(scores, values={**scores.values, **self.score_probabilities(answers, expected, labels)})
 
+    def is_right(self, predicted: Any, expected: Any) -> bool:
+        """Whether a whole answer is the one that was expected."""
+        return bool(predicted == expected)
+
     @abstractmethod
     def counts(self, predicted: Several[Any], expected: Several[Any]) -> Array:
         """(R, K) per row, the counts whose sums over rows decide the default metric; what a bootstrap resamples."""

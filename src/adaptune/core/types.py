@@ -249,6 +249,12 @@ class Answer:
     """Where the value is several labels: of each of them."""
     span: tuple[int, int] | None = None
     """Where the value is a part of a text: its first character and the one after its last."""
+    abstained: bool | None = None
+    """Whether it is too improbable to be given; None where the model was trained to give every answer."""
+    scope: float | None = None
+    """How much the text is unlike those that were learned, larger is more; None where that is not known."""
+    out_of_scope: bool | None = None
+    """Whether that is too much: the text belongs to none of the labels."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,11 @@ class DataConfig(Config):
     rows of its part name."""
     corpus_column: str | None = Field(default=None, min_length=1)
     """The corpus file's name of the column that holds them; none: text, document, passage, title or the like."""
+    out_of_scope: str | None = Field(default=None, min_length=1)
+    """Rows that belong to none of the labels, for `evaluate.out_of_scope`: they are never learned from and decide no
+    threshold, but say how well such rows are told; labels in them are not looked at."""
+    out_of_scope_label: str | None = None
+    """A label that itself means out of scope, where the rows have one; it is learned as the others are."""
     format: Literal["auto", Format] = "auto"
     """The format of every file; auto: by the name of each, or by its first lines. brat: an .ann file beside its .txt,
     one row a document, for relations one each. semeval: relations as SemEval-2010 task 8 writes them. lines,

@@ -15,6 +15,7 @@ from adaptune.data.config import DataConfig
 from adaptune.data.corpus import read_corpus
 from adaptune.data.formats.hub import Drawn
 from adaptune.data.outline import UNLABELLED
+from adaptune.data.read import examples_of, read
 from adaptune.data.split import cut, same_text
 from adaptune.data.stored import Stored, answered
 from adaptune.data.stream import load_examples
@@ -40,6 +41,9 @@ class Splits:
     """SHA-256 of each data file, by its name in the recipe."""
     columns: Mapping[str, str]
     """The task's name of a column -> the files' name of it."""
+
+    out_of_scope: Sequence[Example] = ()
+    """Without labels, and in no part: rows that belong to none of the labels."""
 
     @property
     def parts(self) -> dict[str, Sequence[Example]]:
@@ -85,7 +89,23 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
     test = draw(test or [], task, most["test"], seed + 4)
     if (corpus := _corpus(config, task, fingerprints)) is not None or task.pools:
         valid, test = task.pooled(valid, corpus), task.pooled(test, corpus)
-    return Splits(_settled(train), _settled(valid), _settled(test), tuple(rejected), fingerprints, columns)
+    beside = _out_of_scope(config, task, rejected, fingerprints)
+    return Splits(_settled(train), _settled(valid), _settled(test), tuple(rejected), fingerprints, columns, beside)
+
+
+def _out_of_scope(
+    config: DataConfig, task: Task, rejected: list[Rejected], fingerprints: dict[str, str]
+) -> tuple[Example, ...]:
+    """The rows of that file, if there is one; their labels are left out."""
+    if config.out_of_scope is None:
+        return ()
+    columns = {column.name for column in task.columns if not column.label}
+    own = config.model_copy(update={"columns": {name: at for name, at in config.columns.items() if name in columns}})
+    found = read(config.out_of_scope, own, task.columns, labelled=False, part="test")
+    understood = examples_of(found.rows, task, config)
+    rejected += [*found.rejected, *understood.rejected]
+    fingerprints["out_of_scope"] = found.fingerprint
+    return tuple(understood.examples)
 
 
 def _corpus(config: DataConfig, task: Task, fingerprints: dict[str, str]) -> tuple[str, ...] | None:

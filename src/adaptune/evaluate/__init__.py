@@ -1,1 +1,1 @@
-"""Predictions, intervals and baselines. Knows tasks by their abstract class alone."""
+"""Predictions, intervals, baselines and calibration. Knows tasks by their abstract class alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
+from adaptune.core.calibration import ScopeScore
 from adaptune.core.config import Config
 
 
@@ -22,5 +23,16 @@ class EvaluateConfig(Config):
     them, but 50,000 of rows that are streamed."""
     batch_tokens: int = Field(default=8192, ge=1)
     """Most tokens in one batch of prediction, padding and what may be written included."""
+    calibrate: bool = True
+    """Whether heads that choose between labels get a temperature, fitted on validation rows; no answer changes by it,
+    its probability does."""
+    abstain: float | None = Field(default=None, gt=0, le=1)
+    """Share of the given answers that is to be right, 0.95: the bundle then abstains from less probable ones, as few as
+    this took on validation rows; none: it abstains from nothing."""
+    out_of_scope: ScopeScore | None = None
+    """By what texts are told that belong to no label: probability (of the answer), energy (of the logits), or
+    mahalanobis (distance to the nearest class of the training rows); none: not at all."""
+    in_scope_kept: float = Field(default=0.95, gt=0, le=1)
+    """Share of the validation rows in scope that is to be kept by it."""
     predictions: bool = True
     """Whether every test row's answer is written to predictions.jsonl."""

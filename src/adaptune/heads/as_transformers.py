@@ -10,14 +10,16 @@ from pydantic import Field, PositiveFloat
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
-from adaptune.core.head import Head, LossSum, Whole
+from adaptune.core.head import LogitHead, LossSum, Whole, divide
 from adaptune.core.lazy import shell, torch, transformers
 from adaptune.core.types import Answer, Labels
 from adaptune.heads.classify import ClassifyHead, choose, cross_entropy
 
 
-class AsTransformers(Head):
+class AsTransformers(LogitHead):
     """One label a sequence, by the layers of the family's own ForSequenceClassification class."""
+
+    tells_scope = True
 
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the target spread over all labels."""
@@ -52,8 +54,11 @@ class AsTransformers(Head):
         logits = logits_of(layer, hidden, batch)
         return cross_entropy(logits, batch.labels, getattr(layer, "class_weights", None), self.label_smoothing)
 
-    def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
-        return choose(logits_of(layer, hidden, batch), batch, labels)
+    def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        return logits_of(layer, hidden, batch)
+
+    def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
+        return choose(logits, batch, labels, temperature)
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(B, T, D) -> (B, F)"""
@@ -63,6 +68,9 @@ class AsTransformers(Head):
         found = layer.get_submodule(last_linear(layer))
         # Decoders' own heads have no bias, which the optimum would need.
         return found if isinstance(found, torch.nn.Linear) and found.bias is not None else None
+
+    def divide(self, layer: torch.nn.Module, temperature: float) -> None:
+        divide(layer.get_submodule(last_linear(layer)), temperature)
 
     def whole(self, layer: torch.nn.Module, trunk: torch.nn.Module, labels: Labels) -> Whole:
         return Whole(whole_model(layer, trunk), "AutoModelForSequenceClassification")

@@ -9,15 +9,16 @@ from pydantic import Field, PositiveFloat
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported, nearest
-from adaptune.core.head import Head, LossSum
+from adaptune.core.head import LogitHead, LossSum
 from adaptune.core.lazy import torch
 from adaptune.core.types import Answer, Labels
 
 
-class ClassifyHead(Head):
+class ClassifyHead(LogitHead):
     """One label a sequence: a linear layer with softmax over a pooled vector."""
 
     plain = True
+    tells_scope = True
 
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     """How tokens become one vector: their mean, the first, or the last real one; auto follows the model."""
@@ -43,8 +44,12 @@ class ClassifyHead(Head):
         features = torch.nn.functional.dropout(self.features(layer, hidden, batch), self.dropout, layer.training)
         return cross_entropy(layer(features), batch.labels, getattr(layer, "class_weights", None), self.label_smoothing)
 
-    def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
-        return choose(layer(self.features(layer, hidden, batch)), batch, labels)
+    def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = layer(self.features(layer, hidden, batch))
+        return logits
+
+    def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
+        return choose(logits, batch, labels, temperature)
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(B, T, D) -> (B, D)"""
@@ -97,10 +102,17 @@ def cross_entropy(
     return LossSum(total, count)
 
 
-def choose(logits: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
-    """(B, C) -> the most probable label of each row, with the probability of every label."""
-    answers = {}
-    for row, probabilities in zip(batch.rows.tolist(), logits.float().softmax(dim=-1).tolist(), strict=True):
-        best = max(range(len(probabilities)), key=probabilities.__getitem__)
-        answers[row] = Answer(labels.names[best], probabilities[best], tuple(probabilities))
-    return answers
+def choose(
+    logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0, *, rows: list[int] | None = None
+) -> dict[int, Answer]:
+    """(B, C) -> the most probable label of each row, with the probability of every label.
+
+    `rows`: where the logits are not those of the batch's sequences one by one.
+    """
+    rows = batch.rows.tolist() if rows is None else rows
+    best = logits.argmax(dim=-1).tolist()
+    shares = (logits.float() / temperature).softmax(dim=-1).tolist()
+    return {
+        row: Answer(labels.names[place], probabilities[place], tuple(probabilities))
+        for row, place, probabilities in zip(rows, best, shares, strict=True)
+    }

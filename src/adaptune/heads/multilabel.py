@@ -9,24 +9,25 @@ from pydantic import Field
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
-from adaptune.core.head import Head, LossSum
+from adaptune.core.head import LogitHead, LossSum
 from adaptune.core.lazy import torch
 from adaptune.core.types import Answer, Labels, OfLabels
 from adaptune.heads.classify import pool
 
 
-class MultilabelHead(Head):
+class MultilabelHead(LogitHead):
     """Each label by itself, present or not: a linear layer with sigmoids over a pooled vector."""
 
     target = OfLabels
     plain = True
+    link = "sigmoid"
 
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     """How tokens become one vector: their mean, the first, or the last real one; auto follows the model."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """On the pooled vector, in training."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
-    """A label with a higher probability is given."""
+    """A label with a higher probability is given: the one before calibration, which so changes no answer."""
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
         return self.model_copy(update={"pooling": backbone.pooling if self.pooling == "auto" else self.pooling})
@@ -41,10 +42,15 @@ class MultilabelHead(Head):
         rows = torch.tensor(len(batch.labels), device=hidden.device)
         return LossSum(self.convex_loss(layer, layer(features), batch.labels) * rows, rows)
 
-    def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
-        probabilities = layer(self.features(layer, hidden, batch)).float().sigmoid().tolist()
-        rows = zip(batch.rows.tolist(), probabilities, strict=True)
-        return {row: self._answer(found, labels) for row, found in rows}
+    def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = layer(self.features(layer, hidden, batch))
+        return logits
+
+    def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
+        given = (logits.float().sigmoid() > self.threshold).tolist()
+        probabilities = (logits.float() / temperature).sigmoid().tolist()
+        rows = zip(batch.rows.tolist(), given, probabilities, strict=True)
+        return {row: _answer(of_row, found, labels) for row, of_row, found in rows}
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(B, T, D) -> (B, D)"""
@@ -57,9 +63,10 @@ class MultilabelHead(Head):
         of_each = torch.nn.functional.binary_cross_entropy_with_logits(outputs.float(), targets, reduction="none")
         return of_each.sum(dim=1).mean()
 
-    def _answer(self, probabilities: list[float], labels: Labels) -> Answer:
-        """Labels above the threshold; the probability of all that is said, labels being independent."""
-        given = [index for index, probability in enumerate(probabilities) if probability > self.threshold]
-        both = prod(p if p > self.threshold else 1 - p for p in probabilities)
-        value = tuple(labels.names[index] for index in given)
-        return Answer(value, both, tuple(probabilities), tuple(probabilities[index] for index in given))
+
+def _answer(given: list[bool], probabilities: list[float], labels: Labels) -> Answer:
+    """The labels that are given; the probability of all that is said, labels being independent."""
+    both = prod(p if there else 1 - p for there, p in zip(given, probabilities, strict=True))
+    places = [place for place, there in enumerate(given) if there]
+    value = tuple(labels.names[place] for place in places)
+    return Answer(value, both, tuple(probabilities), tuple(probabilities[place] for place in places))

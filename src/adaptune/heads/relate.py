@@ -9,7 +9,7 @@ from pydantic import Field
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
-from adaptune.core.head import Head, LossSum
+from adaptune.core.head import LogitHead, LossSum
 from adaptune.core.lazy import torch
 from adaptune.core.task import Task
 from adaptune.core.types import Answer, Labels, OfMarked
@@ -19,10 +19,11 @@ _OWN = ("[E1]", "[/E1]", "[E2]", "[/E2]")
 """In the order of a sequence's items: the opening and closing marker of the first entity, then those of the second."""
 
 
-class RelateHead(Head):
+class RelateHead(LogitHead):
     """One label a pair of marked entities, read at their markers (entity start; Baldini Soares et al., 2019)."""
 
     target = OfMarked
+    tells_scope = True
 
     reads: Literal["auto", "opening", "closing"] = "auto"
     """At which marker an entity is read; auto: the closing one where tokens see only those before them."""
@@ -71,8 +72,12 @@ class RelateHead(Head):
         features = torch.nn.functional.dropout(self.features(layer, hidden, batch), self.dropout, layer.training)
         return cross_entropy(layer(features), batch.labels, None, self.label_smoothing)
 
-    def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
-        return choose(layer(self.features(layer, hidden, batch)), batch, labels)
+    def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = layer(self.features(layer, hidden, batch))
+        return logits
+
+    def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
+        return choose(logits, batch, labels, temperature)
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(B, T, D) -> (B, 2 D), or (B, 3 D) with the whole text's vector"""

@@ -9,17 +9,17 @@ from pydantic import Field, PositiveFloat
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
-from adaptune.core.head import Head, LossSum
+from adaptune.core.head import LogitHead, LossSum
 from adaptune.core.lazy import torch
 from adaptune.core.types import Answer, Labels, OfRow
-from adaptune.heads.classify import pool
+from adaptune.heads.classify import choose, pool
 from adaptune.heads.regress import scaled, squared_error, unscaled
 
 _YES = {"1", "true", "yes", "duplicate", "match", "paraphrase"}
 """Usual names of the label of pairs that match."""
 
 
-class SimilarityHead(Head):
+class SimilarityHead(LogitHead):
     """One label or number a pair of texts: a linear layer over the cosine of their pooled vectors."""
 
     target = OfRow
@@ -66,16 +66,24 @@ class SimilarityHead(Head):
         calibration = self.convex_loss(layer, layer(cosines.detach()), targets) * rows
         return LossSum(calibration + self._ranking(layer, firsts @ seconds.T, targets), rows)
 
+    def gives_labels(self, labels: Labels) -> bool:
+        return len(labels) > 1
+
     def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
-        outputs = layer(self.features(layer, hidden, batch)).float()
-        rows = batch.rows[0::2].tolist()
-        if len(labels) == 1:
-            return {row: Answer(number, None) for row, number in zip(rows, unscaled(layer, outputs), strict=True)}
-        answers = {}
-        for row, probabilities in zip(rows, outputs.softmax(dim=1).tolist(), strict=True):
-            best = max(range(len(probabilities)), key=probabilities.__getitem__)
-            answers[row] = Answer(labels.names[best], probabilities[best], tuple(probabilities))
-        return answers
+        if self.gives_labels(labels):
+            return super().decode(layer, hidden, batch, labels)
+        numbers = unscaled(layer, self.logits(layer, hidden, batch))
+        return {row: Answer(number, None) for row, number in zip(batch.rows[0::2].tolist(), numbers, strict=True)}
+
+    def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = layer(self.features(layer, hidden, batch))
+        return logits
+
+    def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
+        return choose(logits, batch, labels, temperature, rows=batch.rows[0::2].tolist())
+
+    def targets(self, batch: Batch) -> torch.Tensor:
+        return super().targets(batch)[0::2]  # both sequences of a row carry them
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(B, T, D) -> (B / 2, 1) cosines"""

@@ -12,14 +12,14 @@ from pydantic import Field
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
-from adaptune.core.head import Head, LossSum, Whole
+from adaptune.core.head import LogitHead, LossSum, Whole
 from adaptune.core.lazy import shell, torch, transformers
 from adaptune.core.types import Answer, Labels, OfWords
 from adaptune.heads._chain import legal, viterbi
 from adaptune.heads.classify import cross_entropy
 
 
-class TagHead(Head):
+class TagHead(LogitHead):
     """One BIO tag a word, read at its first token; the best legal sequence of tags is the answer."""
 
     target = OfWords
@@ -37,14 +37,18 @@ class TagHead(Head):
         features = torch.nn.functional.dropout(self.features(layer, hidden, batch), self.dropout, layer.training)
         return cross_entropy(layer(features), batch.labels, None, self.label_smoothing)
 
-    def decode(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch, labels: Labels) -> dict[int, Answer]:
-        logits = layer(self.features(layer, hidden, batch)).float()
-        log_probabilities = logits.log_softmax(dim=-1).cpu().numpy()
+    def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
+        logits: torch.Tensor = layer(self.features(layer, hidden, batch))
+        return logits
+
+    def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
+        """The best legal path is the same at every temperature: all legal steps score alike."""
+        log_probabilities = logits.float().log_softmax(dim=-1).cpu().numpy()
+        calibrated = (logits.float() / temperature).log_softmax(dim=-1).cpu().numpy()
         paths, chosen = {}, {}
         for row, words in words_of(batch).items():
-            emissions = log_probabilities[words]
-            paths[row] = best_path(emissions, labels.names)
-            chosen[row] = np.exp(emissions[np.arange(len(words)), paths[row]]).tolist()
+            paths[row] = best_path(log_probabilities[words], labels.names)
+            chosen[row] = np.exp(calibrated[words, paths[row]]).tolist()
         return answers_of(batch, paths, chosen, labels)
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:

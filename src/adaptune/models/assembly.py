@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Index
+from adaptune.core.calibration import Calibrated, Seen, answers_of
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
@@ -56,7 +57,10 @@ class Assembly(nn.Module):
         self.labels = labels
         self.head = head.settled(backbone, labels)
         self.dropout = dropout
+        self.calibrated: Calibrated | None = None
+        """How its answers are calibrated; None: as the head gives them."""
         self._remembered: Remembered | None = None
+        self._seen: list[Seen] | None = None
         self.recomputes = False
         """Whether training keeps the inputs of layers alone, and computes the layers anew for their gradients."""
         if method.positions and self.max_length < FEWEST_TOKENS:
@@ -108,6 +112,15 @@ class Assembly(nn.Module):
         finally:
             self._remembered = None
 
+    @contextmanager
+    def recording(self) -> Iterator[list[Seen]]:
+        """Keep, of every labelled batch that is answered within, the logits and which of them are right."""
+        self._seen = []
+        try:
+            yield self._seen
+        finally:
+            self._seen = None
+
     def hidden(self, batch: Batch) -> Tensor:
         """(B, T, D) the trunk's last hidden states; without a graph where nothing learns in the trunk or before it."""
         if self._remembered is None or self.training:
@@ -135,7 +148,13 @@ class Assembly(nn.Module):
         """One Answer for every row of the batch, by row index."""
         if self.head.writes:
             return write(self, batch)
-        return self.head.decode(self.layer, self.hidden(batch), batch, self.labels)
+        hidden, calibrated, seen = self.hidden(batch), self.calibrated, self._seen
+        return answers_of(self.head, self.layer, hidden, batch, self.labels, calibrated=calibrated, seen=seen)
+
+    @torch.inference_mode()
+    def features(self, batch: Batch) -> Tensor | None:
+        """(N, F) what the head's last linear layer reads of each labelled item."""
+        return self.head.features(self.layer, self.hidden(batch), batch)
 
     @torch.inference_mode()
     def vectors(self, batch: Batch) -> Tensor:

@@ -5,6 +5,7 @@ A section stands at a path: `data`, or `tasks.intent.data` where there are sever
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -13,13 +14,14 @@ from pydantic import ValidationError
 from adaptune.core.catalogue import Catalogue
 from adaptune.core.config import Config, Part
 from adaptune.core.errors import AdaptuneError, Unsupported, nearest
-from adaptune.core.head import LOG_LIKELIHOOD, Head
+from adaptune.core.head import LOG_LIKELIHOOD, Head, LogitHead
 from adaptune.core.method import Method
 from adaptune.core.task import Task
 from adaptune.data.config import DataConfig
 from adaptune.data.formats.parallel import halves
 from adaptune.data.read import files_of
 from adaptune.engine.config import TrainConfig
+from adaptune.evaluate.config import EvaluateConfig
 from adaptune.heads import HEADS
 from adaptune.recipe.phrases import problems_of, shown, switched, unknown
 from adaptune.recipe.source import Source, beside
@@ -48,7 +50,7 @@ def task_at(source: Source, place: str) -> OfTask:
     if task is not None:
         _check_metric(source, task, head)
         _check_columns(source, f"{below}data.columns", task)
-    for key in ("train", "valid", "test", "corpus"):
+    for key in ("train", "valid", "test", "corpus", "out_of_scope"):
         check_file(source, f"{below}data.{key}")
     return OfTask(task, head, data)
 
@@ -126,6 +128,42 @@ def check_steps(source: Source, method: Method | None, train: Config | None) -> 
         f"train.epochs is {train.epochs:g}, and method {method.name!r} takes no step; set train.epochs=0, or "
         "method=head_only to train the head alone",
     )
+
+
+def check_calibration(source: Source, tasks: Mapping[str, OfTask], evaluate: Config | None) -> None:
+    """Thresholds are for heads that have them, and rows out of scope for a score that is measured on them.
+
+    `tasks` by where they stand: an empty string, or `tasks.intent`.
+    """
+    if not isinstance(evaluate, EvaluateConfig) or any(one.head is None for one in tasks.values()):
+        return
+    telling = {place for place, one in tasks.items() if one.head is not None and _tells_scope(type(one.head))}
+    if evaluate.abstain is not None and not any(isinstance(one.head, LogitHead) for one in tasks.values()):
+        _report_heads(source, "evaluate.abstain", lambda kind: issubclass(kind, LogitHead))
+    if evaluate.out_of_scope is not None and not telling:
+        _report_heads(source, "evaluate.out_of_scope", _tells_scope)
+    if evaluate.out_of_scope is None and evaluate.in_scope_kept != EvaluateConfig().in_scope_kept:
+        path = "evaluate.in_scope_kept"
+        source.report(path, f"{path}: nothing would use it; set evaluate.out_of_scope")
+    for place, one in tasks.items():
+        for key in ("out_of_scope", "out_of_scope_label"):
+            if one.data is None or getattr(one.data, key) is None:
+                continue
+            path = f"{place}.data.{key}" if place else f"data.{key}"
+            if evaluate.out_of_scope is None:
+                remedy = "set evaluate.out_of_scope to probability, energy or mahalanobis, or leave it out"
+                source.report(path, f"{path}: nothing would read it; {remedy}")
+            elif place not in telling and telling:
+                source.report(path, f"{path}: the task's head tells no text that is out of scope; leave it out")
+
+
+def _tells_scope(kind: type[Head]) -> bool:
+    return issubclass(kind, LogitHead) and kind.tells_scope
+
+
+def _report_heads(source: Source, path: str, able: Callable[[type[Head]], bool]) -> None:
+    names = ", ".join(name for name in HEADS.names() if able(HEADS.get(name)))
+    source.report(path, f"{path}: no head of this recipe can do that; heads that can: {names}; leave it out")
 
 
 def _check_metric(source: Source, task: Task, head: Head | None) -> None:

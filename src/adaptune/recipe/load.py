@@ -12,7 +12,16 @@ from adaptune.core.errors import RecipeError, nearest
 from adaptune.data.config import DataConfig
 from adaptune.data.mixing import Mixing
 from adaptune.methods import METHODS
-from adaptune.recipe.checks import OfTask, built, check_file, check_steps, part_at, settings_at, task_at
+from adaptune.recipe.checks import (
+    OfTask,
+    built,
+    check_calibration,
+    check_file,
+    check_steps,
+    part_at,
+    settings_at,
+    task_at,
+)
 from adaptune.recipe.phrases import shown, unknown
 from adaptune.recipe.source import Source, override, read_source
 from adaptune.recipe.values import (
@@ -98,6 +107,7 @@ def _build(source: Source, out: Path) -> Recipe | None:
             source.report(key, unknown(key, key, ORDER))
     found = task_at(source, "")
     common = _common(source, out)
+    check_calibration(source, {"": found}, common["evaluate"])
     if source.problems:
         return None
     return Recipe.model_validate(common | found._asdict())
@@ -114,6 +124,7 @@ def _build_several(source: Source, out: Path) -> MultiTask | None:
     adapters = _adapters(source)
     mixing = _mixing(source, adapters)
     common = _common(source, out)
+    check_calibration(source, {f"tasks.{name}": entry for name, entry in entries.items()}, common["evaluate"])
     if adapters == "shared" and source.at("method.start") is not None:
         source.report(
             "method.start",

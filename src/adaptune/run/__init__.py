@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from adaptune.run.calibrating import answered_well
 from adaptune.run.cooking import cook, cook_tasks, train
 from adaptune.run.finished import Run
 from adaptune.run.kitchen import Kitchen, kitchen_of
 
-__all__ = ["Kitchen", "Run", "cook", "cook_tasks", "kitchen_of", "train"]
+__all__ = ["Kitchen", "Run", "answered_well", "cook", "cook_tasks", "kitchen_of", "train"]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from adaptune.bundle.answers import said_beside
 from adaptune.core.run_folder import RunDir
 from adaptune.core.types import Answer, Example, Scores
 from adaptune.data.samples import BASELINES
@@ -14,6 +15,7 @@ from adaptune.evaluate.baselines import baselines
 from adaptune.evaluate.intervals import interval, paired_interval
 from adaptune.models.joint import Learner
 from adaptune.recipe import Recipe
+from adaptune.run.calibrating import answered_well, note_worth
 from adaptune.run.kitchen import Kitchen
 
 
@@ -37,10 +39,13 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
     """
     recipe, task = kitchen.recipe, kitchen.recipe.task
     of_words = kitchen.assembly.head.reads_words
-    scores = {"valid": Scores(kitchen.likelihood()) if of_words else kitchen.score("valid", kitchen.predict("valid"))}
+    valid = Scores(kitchen.likelihood()) if of_words else kitchen.score("valid", answered_well(kitchen, "valid"))
+    scores = {"valid": valid}
     if not kitchen.examples("test"):
         return Results(scores)
-    answered = _answer_test(kitchen, folder, name)
+    with kitchen.assembly.recording() as seen:
+        answered = _answer_test(kitchen, folder, name)
+    note_worth(kitchen, "test", seen, answered)
     answers = [answer.value for answer in answered]
     expected = [example.expected for example in kitchen.examples("test")]
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
@@ -92,12 +97,14 @@ def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:
 def scores_of(kitchen: Kitchen, results: Results) -> dict[str, Any]:
     """What was measured of one task."""
     recipe, test = kitchen.recipe, results.scores.get("test", Scores({}))
+    calibrated = kitchen.assembly.calibrated
     return {
         "metric": recipe.train.metric or recipe.task.metric,
         "valid": dict(results.scores["valid"].values),
         "test": dict(test.values),
         "interval": results.interval and _interval_record(recipe, *results.interval),
         "gain": results.gain and {"over": "unadapted", **_interval_record(recipe, *results.gain)},
+        "calibration": calibrated and calibrated.by.model_dump(mode="json"),
         "baseline": {name: dict(scores.values) for name, scores in results.baselines.items()},
         "per_class": {name: dict(row) for name, row in test.per_class.items()},
         "confusion": {"classes": list(test.classes), "counts": [list(row) for row in test.confusion]},
@@ -131,4 +138,4 @@ def _record(example: Example, answer: Answer) -> dict[str, Any]:
         "expected": example.expected,
         "predicted": answer.value,
         "probability": answer.probability,
-    }
+    } | said_beside(answer)

@@ -20,7 +20,23 @@ class Answer(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
 
-class Labelled(Answer):
+class Calibrated(Answer):
+    """What answers of bundles say that were given thresholds."""
+
+    abstained: bool | None = None
+    """Whether the answer is too improbable to be given; none: the bundle has no threshold."""
+
+
+class Scoped(Calibrated):
+    """The same of one label for the whole text."""
+
+    out_of_scope: bool | None = None
+    """Whether the text belongs to none of the labels; none: the bundle does not tell."""
+    out_of_scope_score: float | None = None
+    """How much it is unlike the texts that were learned; larger is more."""
+
+
+class Labelled(Scoped):
     """One label for the whole text."""
 
     label: str
@@ -36,7 +52,7 @@ class LabelOfSeveral(Answer):
     probability: Probability
 
 
-class SeverallyLabelled(Answer):
+class SeverallyLabelled(Calibrated):
     """Any number of labels, perhaps none."""
 
     labels: list[LabelOfSeveral]
@@ -64,7 +80,7 @@ class Entity(Answer):
     """Mean over its words."""
 
 
-class Tagged(Answer):
+class Tagged(Calibrated):
     """Entities in the order of the text."""
 
     entities: list[Entity]
@@ -78,7 +94,7 @@ class Number(Answer):
     number: float
 
 
-class Matched(Answer):
+class Matched(Scoped):
     """A label for a pair of texts, or how alike they are."""
 
     label: str | None = None
@@ -88,7 +104,7 @@ class Matched(Answer):
     """Of every label, where the request asked for them."""
 
 
-class Related(Answer):
+class Related(Scoped):
     """The relation of two marked entities."""
 
     relation: str
@@ -135,7 +151,7 @@ class Option(Answer):
     probability: Probability
 
 
-class Chosen(Answer):
+class Chosen(Calibrated):
     """The right one of several options."""
 
     choice: int

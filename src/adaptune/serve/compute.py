@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from adaptune.core.batch import Batch, Encoded
+from adaptune.core.calibration import answers_of
 from adaptune.core.errors import AdaptuneError, BundleError
 from adaptune.core.types import Answer
 from adaptune.data.batches import Budget, by_rows, collate
@@ -250,8 +251,8 @@ def _read(
         if vector or bundle is None:
             found |= _vectors(pool, own, batch, bundle)
         else:
-            task = bundle.tasks[place]
-            found |= task.head.decode(hot[bundle].layers[place], own, batch, task.labels)
+            task, layer, calibrated = bundle.tasks[place], hot[bundle].layers[place], hot[bundle].calibrated[place]
+            found |= answers_of(task.head, layer, own, batch, task.labels, calibrated=calibrated)
     return found
 
 

@@ -15,6 +15,7 @@ from torch import nn
 
 from adaptune.bundle.several import MultiTaskBundle, load
 from adaptune.core.backbone import Backbone
+from adaptune.core.calibration import Calibrated
 from adaptune.core.errors import AdaptuneError, BundleError, Unsupported, nearest
 from adaptune.core.method import Member
 from adaptune.models.assembly import Assembly
@@ -33,6 +34,8 @@ class Hot:
     of: Registered
     layers: tuple[nn.Module, ...]
     """The heads', in the order of its tasks."""
+    calibrated: tuple[Calibrated | None, ...]
+    """How the answers of each task are calibrated."""
     kind: Kind | None
     """The mixture in which its adapter stands."""
     assemblies: tuple[Assembly, ...]
@@ -197,7 +200,8 @@ class Pool:
         adapter = [] if kind is not None else state.values()
         own = bytes_of([*adapter, *(tensor for one in assemblies for tensor in _own(one))])
         alone = assemblies if self._is_alone(registered, kind) else ()
-        return Hot(registered, tuple(one.layer for one in assemblies), kind, alone, own)
+        layers, calibrated = zip(*((one.layer, one.calibrated) for one in assemblies), strict=True)
+        return Hot(registered, layers, calibrated, kind, alone, own)
 
     def _is_alone(self, registered: Registered, kind: Kind | None) -> bool:
         """Whether it needs a trunk of its own: its texts are written with one, or its method mixes with no other."""
@@ -233,8 +237,10 @@ def _check_unchanged(registered: Registered) -> None:
 
 
 def _own(assembly: Assembly) -> list[torch.Tensor]:
-    """The head's weights, where it has some of its own."""
-    return list(assembly.layer.parameters()) if assembly.head.owns_weights else []
+    """The head's weights, where it has some of its own, and those of its calibration."""
+    classes = assembly.calibrated and assembly.calibrated.classes
+    own = list(assembly.layer.parameters()) if assembly.head.owns_weights else []
+    return [*own, *([classes.means, classes.precision] if classes else [])]
 
 
 def _same(one: Registered, other: Registered) -> bool:

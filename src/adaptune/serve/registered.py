@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from adaptune.bundle.answers import said_beside
 from adaptune.bundle.check import check_base, check_weights
 from adaptune.bundle.inputs import Input, row_of
 from adaptune.bundle.manifest import MANIFEST, Manifest, read_manifest
@@ -78,8 +79,7 @@ class ServedTask:
 
     def describe(self, example: Example, found: Answer) -> dict[str, Any]:
         """An answer as JSON holds it, just as `Bundle.predict` gives it."""
-        described = self.task.describe(example, found)
-        return described if found.probability is None else described | {"probability": found.probability}
+        return self.task.describe(example, found) | said_beside(found)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

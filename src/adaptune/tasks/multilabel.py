@@ -102,6 +102,9 @@ class Multilabel(Task):
             "macro_auroc": float(by_label),
         }
 
+    def is_right(self, predicted: Any, expected: Any) -> bool:
+        return set(predicted) == set(expected)
+
     def counts(self, predicted: Several[Any], expected: Several[Any]) -> Array:
         """(R, 3) labels that are right, labels predicted, labels expected"""
         sets = [(set(given), set(wanted)) for given, wanted in zip(predicted, expected, strict=True)]

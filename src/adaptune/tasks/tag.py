@@ -81,6 +81,9 @@ class Tag(Task):
             per_class={kind: dict(zip(names, row, strict=True)) for kind, *row in zip(types, *columns, strict=True)},
         )
 
+    def is_right(self, predicted: Any, expected: Any) -> bool:
+        return _whole([predicted], [expected])[0] == tuple(expected)
+
     def counts(self, predicted: Several[Any], expected: Several[Any]) -> Array:
         """(R, 3) spans that are right, spans predicted, spans expected"""
         pairs = zip(_whole(predicted, expected), expected, strict=True)

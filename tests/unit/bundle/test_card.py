@@ -56,6 +56,13 @@ def test_the_main_metric_stands_first() -> None:
     assert "| split | accuracy | macro_f1 |\n| --- | --- | --- |\n| test | 0.5000 | 0.2500 |" in text
 
 
+def test_a_calibration_stands_below_the_scores() -> None:
+    part = {**MANIFEST["parts"][0], "calibration": {"temperature": 0.5, "abstain": {"accuracy": 0.9, "below": 0.75}}}
+    text = card(Manifest.model_validate({**MANIFEST, "parts": [part]}), BundleConfig(), metric="accuracy", peft=False)
+    assert "\n- temperature 0.5, fitted on validation rows\n- abstains below probability 0.75\n\n## Labels" in text
+    assert "temperature" not in card(_manifest(), BundleConfig(), metric="accuracy", peft=False)
+
+
 def test_a_folder_that_peft_loads_says_so(saved: Saved) -> None:
     lora, bitfit = [
         (saved(method, name=method) / "README.md").read_text(encoding="utf-8") for method in ("lora", "bitfit")

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from adaptune.bundle.manifest import Manifest, read_manifest, write_manifest
+from adaptune.core.calibration import Calibration
 from adaptune.core.errors import BundleError
 from adaptune.methods.head_only import HeadOnly
 from adaptune.tasks.classify import Classify
@@ -54,6 +55,26 @@ def test_a_manifest_is_written_in_the_order_of_its_fields_and_read_back_equal(tm
     write_manifest(manifest, tmp_path)
     assert list(json.loads((tmp_path / "manifest.json").read_text(encoding="utf-8"))) == list(MANIFEST)
     assert read_manifest(tmp_path) == manifest
+
+
+def test_a_manifest_without_a_calibration_reads_and_is_written_as_before(tmp_path: Path) -> None:
+    manifest = read_manifest(_written(tmp_path, MANIFEST))
+    assert manifest.part.calibration is None
+    write_manifest(manifest, tmp_path)
+    assert "calibration" not in (tmp_path / "manifest.json").read_text(encoding="utf-8")
+
+
+def test_a_calibration_is_read_back_equal_and_stays_with_its_task(tmp_path: Path) -> None:
+    own = {"columns": {}, "scores": {}, "golden": []}
+    scope = {"score": "energy", "kept": 0.95, "above": -1.5, "label": None}
+    calibration = {"temperature": 0.7, "abstain": {"accuracy": 0.9, "below": 0.6}, "scope": scope, "measured": {}}
+    [part] = MANIFEST["parts"]
+    parts = [{**part, "own": {"name": "a", **own}, "calibration": calibration}, {**part, "own": {"name": "b", **own}}]
+    manifest = read_manifest(_written(tmp_path, {**MANIFEST, "parts": parts}))
+    write_manifest(manifest, tmp_path)
+    assert read_manifest(tmp_path) == manifest
+    assert manifest.alone("a").part.calibration == Calibration.model_validate(calibration)
+    assert manifest.alone("b").part.calibration is None
 
 
 def test_a_manifest_makes_its_parts(tmp_path: Path) -> None:

@@ -135,7 +135,29 @@ def test_sections_that_every_recipe_needs_are_missed_by_name() -> None:
 
 def test_a_key_with_no_near_name_lists_the_known_ones() -> None:
     [problem] = _problems(SHORT + "evaluate: {zzz: 1}\n")
-    assert problem.startswith("line 5: 'evaluate.zzz' is not known; known here: baselines, batch_tokens, level")
+    assert problem.startswith(
+        "line 5: 'evaluate.zzz' is not known; known here: abstain, baselines, batch_tokens, calibrate"
+    )
+
+
+def test_what_is_said_of_rows_out_of_scope_fits_together() -> None:
+    assert _problems(SHORT, "data.out_of_scope_label=oos", "data.out_of_scope=train.csv") == [
+        f"data.{key}={value}: data.{key}: nothing would read it; set evaluate.out_of_scope to probability, energy or "
+        "mahalanobis, or leave it out"
+        for key, value in (("out_of_scope", "train.csv"), ("out_of_scope_label", "oos"))
+    ]
+    [problem] = _problems(SHORT, "evaluate.in_scope_kept=0.9")
+    assert problem.endswith("nothing would use it; set evaluate.out_of_scope")
+    recipe = _load(SHORT, "evaluate.out_of_scope=energy", "data.out_of_scope=train.csv", "evaluate.in_scope_kept=0.9")
+    assert recipe.evaluate.out_of_scope == "energy"
+
+
+def test_thresholds_are_refused_for_heads_without_logits() -> None:
+    regress = SHORT.replace("classify", "regress")
+    [problem] = _problems(regress, "evaluate.abstain=0.9")
+    assert "no head of this recipe can do that; heads that can: as_transformers, choose, classify, " in problem
+    [problem] = _problems(SHORT.replace("classify", "multilabel"), "evaluate.out_of_scope=energy")
+    assert "heads that can: as_transformers, classify, relate; leave it out" in problem
 
 
 def test_true_is_no_number() -> None:

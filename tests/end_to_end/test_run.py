@@ -8,12 +8,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file
 
 import adaptune
+from adaptune.bundle.reference import read_references
 from adaptune.core.errors import AdaptuneError
 from adaptune.core.run_folder import read_json_lines
 
@@ -62,6 +65,29 @@ def test_the_report_has_what_people_ask_for(recipe: Path, tmp_path: Path) -> Non
     predictions = list(read_json_lines(tmp_path / "run" / "predictions.jsonl"))
     assert len(predictions) == 26
     assert set(predictions[0]) == {"row", "source", "expected", "predicted", "probability"}
+
+
+def test_the_bundle_says_how_its_validation_rows_look(recipe: Path, tmp_path: Path) -> None:
+    """In sums, against what the loaded bundle says of the same rows one by one."""
+    texts = ["the film was good", "the town was xyzzy again", "poor", "the book was the worst book of the year"]
+    labels = ("positive", "negative", "negative", "negative")
+    rows = "".join(f"{text},{label}\n" for text, label in zip(texts, labels, strict=True))
+    (tmp_path / "valid.csv").write_text("text,label\n" + rows)
+    run = adaptune.train(recipe, f"data.valid={tmp_path}/valid.csv", "data.test_share=0", "train.epochs=1")
+    [(name, found)] = read_references(run.bundle).items()
+    model = adaptune.load(run.bundle)
+    answers = model.predict(texts)
+    assert (name, found.rows, found.vectors) == (None, 4, 4)
+    assert found.labels == dict(Counter(answer["label"] for answer in answers))
+    assert found.confidence_sum == pytest.approx(sum(answer["probability"] for answer in answers), abs=1e-4)
+    assert found.length_sum == sum(map(len, texts))
+    tokenizer, trunk = model.assembly.backbone.tokenizer, model.assembly.trunk
+    ids = [tokenizer(text)["input_ids"] for text in texts]
+    assert (found.unknown, found.tokens) == (sum(one.count(1) for one in ids), sum(map(len, ids)))
+    with torch.inference_mode():
+        hidden = [trunk(**tokenizer(text, return_tensors="pt")).last_hidden_state[0].mean(dim=0) for text in texts]
+    total = sum(one / one.norm() for one in hidden)
+    assert found.vector == pytest.approx(total.tolist(), abs=1e-4)
 
 
 def test_a_run_without_test_rows_reports_what_there_is(recipe: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +53,11 @@ WORDS = "the a is and late game bank street red box never again john will send i
 class Server:
     """A process of `adaptune serve`, and what it has said."""
 
-    def __init__(self, root: Path, *more: str) -> None:
+    def __init__(self, root: Path, *more: str, folder: Path | None = None) -> None:
+        """`folder`: in which paths of the options are found."""
         command = [sys.executable, "-m", "adaptune", "serve", str(root), "--port", "0", *more]
         environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True)
         self.lines: list[str] = []
         self._ready = threading.Event()
         self.url = ""
@@ -204,17 +206,26 @@ def test_the_commands_of_the_deployment_guide_work_as_written(root: Path, tmp_pa
     text = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
     blocks = [block.splitlines() for block in re.findall(r"(?ms)^```(?:bash)?\n(.*?)^```", text)]
     commands = [shlex.split(line) for block in blocks for line in block if not line.startswith("pip ")]
-    assert [command[0] for command in commands].count("curl") == 7
-    served, *keys = [command for command in commands if command[0] == "adaptune"]
-    assert served == ["adaptune", "serve", "bundles", "--port", "8000"]
-    for command in keys:
+    assert [command[0] for command in commands].count("curl") == 10
+    serving = [command for command in commands if command[:2] == ["adaptune", "serve"]]
+    assert serving[0] == ["adaptune", "serve", "bundles", "--port", "8000"]
+    rules = re.search(r"(?m)^    rules:\n(?:      .*\n)+", text)
+    assert rules is not None
+    (tmp_path / "rules.yaml").write_text(rules[0], encoding="utf-8")
+    row = {"time": "2026-03-01T12:00:00Z", "bundle": "reviews", "label": "negative", "confidence": 0.91, "length": 48}
+    (tmp_path / "history.jsonl").write_text(f"{json.dumps(row)}\n" * 60, encoding="utf-8")
+    for command in [command for command in commands if command[:2] == ["adaptune", "key"]]:
         done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, timeout=120, check=True)
         key, line = done.stdout.split()
         (tmp_path / "keys.txt").write_text(line, encoding="utf-8")
         assert read_keys(tmp_path / "keys.txt", {}).caller(key) is not None
-    server = Server(root)
+    server = Server(root, *[option for command in serving[1:] for option in command[3:]], folder=tmp_path)
     try:
         for command in commands:
+            if command[:2] in (["adaptune", "watch"], ["adaptune", "feedback"]):
+                done = run(command, tmp_path)
+                assert done.returncode == 0, (command, done.stderr)
+                assert "backtest" not in command or "too negative" in done.stdout
             if command[0] == "curl":
                 asked = [part.replace("http://127.0.0.1:8000", server.url) for part in command]
                 done = subprocess.run([*asked, "--silent", "--fail"], capture_output=True, text=True, check=False)
@@ -222,6 +233,96 @@ def test_the_commands_of_the_deployment_guide_work_as_written(root: Path, tmp_pa
                 assert "error" not in json.loads(done.stdout)
     finally:
         server.stop(signal.SIGKILL)
+    [corrected] = (tmp_path / "rows.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(corrected) == {"text": "the train was late", "label": "bad"}
+    assert len((tmp_path / "history.jsonl").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_feedback_that_was_answered_outlives_a_server_that_is_killed(root: Path, tmp_path: Path) -> None:
+    options = ("--store", "sqlite:///feedback.db", "--keep-texts")
+    server = Server(root, *options, folder=tmp_path)
+    kept: dict[str, int] = {}
+
+    def correct(client: httpx.Client, number: int) -> None:
+        inputs = [f"the train number {number} was late"]
+        said = client.post("/v1/predict", json={"bundle": "reviews", "inputs": inputs}).headers["X-Request-ID"]
+        told = client.post("/v1/feedback", json={"request_id": said, "answer": ("bad", "good")[number % 2]})
+        assert told.status_code == 200, told.text
+        kept[said] = number
+
+    def correct_all(first: int) -> None:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            for number in range(first, 100_000, 4):
+                try:
+                    correct(client, number)
+                except httpx.HTTPError:
+                    return
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(correct_all, first) for first in range(4)]
+        end = time.monotonic() + 120
+        while len(kept) < 40 and time.monotonic() < end:
+            time.sleep(0.01)
+        server.stop(signal.SIGKILL)
+        for one in asking:
+            one.result()
+    assert len(kept) >= 40
+    server = Server(root, *options, folder=tmp_path)
+    try:
+        again = {"request_id": next(iter(kept)), "answer": "neither"}
+        assert httpx.post(f"{server.url}/v1/feedback", json=again, timeout=60).status_code == 200
+    finally:
+        server.stop(signal.SIGKILL)
+    export = ["feedback", "export", "sqlite:///feedback.db", "--bundle", "reviews"]
+    done = run(["adaptune", *export], tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = {row["text"]: row["label"] for row in map(json.loads, done.stdout.splitlines())}
+    first, *others = kept.values()
+    assert rows[f"the train number {first} was late"] == "neither"
+    assert all(rows[f"the train number {number} was late"] == ("bad", "good")[number % 2] for number in others)
+
+
+def test_an_alert_reaches_the_log_the_file_and_the_address(root: Path, tmp_path: Path) -> None:
+    got: list[Any] = []
+
+    class Address(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # the library's name
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    rule = '{name: busy, bundle: reviews, when: "n(window=1h) >= 3"}'
+    (tmp_path / "rules.yaml").write_text(f"rules: [{rule}]")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Address) as address:
+        thread = threading.Thread(target=address.serve_forever)
+        thread.start()
+        hook = f"http://127.0.0.1:{address.server_address[1]}/hook"
+        options = ("--rules", "rules.yaml", "--alerts", "alerts.jsonl", "--webhook", hook)
+        server = Server(root, *options, folder=tmp_path)
+        try:
+            httpx.post(f"{server.url}/v1/predict", json={"bundle": "reviews", "inputs": texts(1, 3)}, timeout=60)
+            end = time.monotonic() + 60
+            while not got and time.monotonic() < end:
+                time.sleep(0.05)
+        finally:
+            server.stop()
+            address.shutdown()
+            thread.join()
+    [line] = (tmp_path / "alerts.jsonl").read_text(encoding="utf-8").splitlines()
+    logged = [json.loads(line)["alert"] for line in server.lines if '"alert"' in line]
+    assert got == [json.loads(line)] == logged
+    assert got[0]["values"] == {"n(window=1h)": 3.0}
+
+
+def test_rules_that_do_not_read_end_the_start(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text("rules: [{name: busy, bundle: reviews, when: m(window=1h) >= 3}]")
+    command = [sys.executable, "-m", "adaptune", "serve", str(root), "--port", "0", "--rules", "rules.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    assert "rule 1 'busy', when, column 1: there is no value 'm'" in done.stderr
 
 
 def test_a_client_that_goes_away_is_noticed(server: Server) -> None:
@@ -262,6 +363,11 @@ def test_an_open_door_without_keys_is_refused(root: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2
     assert "no API keys are set" in done.stderr
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    asked = [sys.executable, "-m", *command]
+    return subprocess.run(asked, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
 
 
 def nonsense(choose: random.Random) -> tuple[str, str, bytes, dict[str, str]]:

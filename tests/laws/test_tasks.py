@@ -17,6 +17,7 @@ from adaptune.core.types import (
     Answer,
     Conversation,
     Example,
+    Labels,
     OfDocument,
     OfItself,
     OfLabels,
@@ -34,6 +35,8 @@ from adaptune.core.types import (
 from adaptune.data.encode import encode
 from adaptune.data.readings import readings_of
 from adaptune.heads import HEADS
+from adaptune.serve.corrections import corrected
+from adaptune.serve.registered import ServedTask
 from adaptune.tasks import TASKS
 
 
@@ -463,6 +466,23 @@ def test_a_row_without_its_label_columns_is_unlabelled(task: Task, case: Case) -
     assert example.expected is None
     assert all(sequence.target is None for sequence in example.sequences)
     assert [(s.first, s.second) for s in example.sequences] == [(s.first, s.second) for s in case.sequences]
+
+
+def test_a_corrected_answer_gives_the_row_that_was_labelled_so(task: Task, case: Case) -> None:
+    """What a server is told was right; of a task whose rows have no answers it is refused."""
+    served = ServedTask(None, 0, task, HEADS.make({"name": task.default_head}), Labels(()), {}, 64, {})
+    labels = {column.name for column in task.columns if column.label}
+    if not labels and not any(column.whole for column in task.columns):
+        with pytest.raises(Unsupported, match="no answers"):
+            corrected(served, case.row, "an answer", row=0, new_label=True)
+        return
+    for values in (case.row, *case.rows):
+        answer = {name: value for name, value in values.items() if name in labels}
+        if answer:
+            given = {name: value for name, value in values.items() if name not in labels}
+            found = corrected(served, given, answer, row=0, new_label=True)
+            again, expected = (task.example(Row("rows.jsonl", 1, one)) for one in (found.training, values))
+            assert (again.sequences, again.expected) == (expected.sequences, expected.expected)
 
 
 def test_every_malformed_row_is_refused_by_number(task: Task, case: Case) -> None:

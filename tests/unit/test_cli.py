@@ -49,6 +49,14 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
 
 VERBS = [verb.name or verb.callback.__name__ for verb in cli.app.registered_commands if verb.callback]
+GROUPS = {str(group.name): group.typer_instance for group in cli.app.registered_groups}
+BELOW = [
+    f"{name} {verb.name or verb.callback.__name__}"
+    for name, group in GROUPS.items()
+    if group is not None
+    for verb in group.registered_commands
+    if verb.callback
+]
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
@@ -73,13 +81,13 @@ def test_the_version_is_printed(command: Command) -> None:
 
 def test_without_a_verb_the_help_names_them_all_and_the_exit_codes(command: Command) -> None:
     done = command()
-    assert [verb for verb in VERBS if f"\n  {verb} " not in done.out + done.error] == []
+    assert [verb for verb in [*VERBS, *GROUPS] if f"\n  {verb} " not in done.out + done.error] == []
     assert "Exit codes: 0 done;" in done.out + done.error
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", [*VERBS, *BELOW])
 def test_the_help_of_every_verb_teaches_with_an_example(verb: str, command: Command) -> None:
-    done = command(verb, "--help")
+    done = command(*verb.split(), "--help")
     assert done.code == 0
     assert f"\n  adaptune {verb}" in done.out
 

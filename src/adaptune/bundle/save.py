@@ -30,6 +30,7 @@ from adaptune.bundle.manifest import (
     write_manifest,
 )
 from adaptune.bundle.peft_folder import write_peft
+from adaptune.bundle.reference import Reference, write_references
 from adaptune.bundle.weights import write_tensors
 from adaptune.core.catalogue import section
 from adaptune.core.errors import BundleError
@@ -53,11 +54,13 @@ def save_bundle(
     config: BundleConfig | None = None,
     gguf_file: str | None = None,
     lineage: Sequence[Ancestor] = (),
+    reference: Reference | None = None,
 ) -> Manifest:
     """Write a bundle to `folder`, in the place of an earlier one.
 
     `columns`: the task's name of a column -> the name that the training files gave it. `scores` by split. `gguf_file`
-    as the recipe's model section names it. Raises BundleError where the folder holds other files.
+    as the recipe's model section names it. `reference`: how validation rows look to it. Raises BundleError where the
+    folder holds other files.
     """
     check_free(folder, MANIFEST)
     config = config or BundleConfig()
@@ -74,6 +77,7 @@ def save_bundle(
         write_manifest(manifest, new)
         text = card(manifest, config, metric=task.metric, peft=write_peft(assembly, new))
         (new / CARD).write_text(text, encoding="utf-8")
+        write_references({None: reference}, new)
     return manifest
 
 
@@ -83,6 +87,7 @@ class Taught(NamedTuple):
     task: Task
     columns: Mapping[str, str]
     scores: Mapping[str, Scores]
+    reference: Reference | None = None
 
 
 def save_tasks(
@@ -107,6 +112,7 @@ def save_tasks(
         metrics = {name: one.task.metric for name, one in tasks.items()}
         text = card_of_tasks(manifest, config, metrics=metrics, peft=write_peft(joint.parts[0], new))
         (new / CARD).write_text(text, encoding="utf-8")
+        write_references({name: one.reference for name, one in tasks.items()}, new)
     return manifest
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import adaptune
-from adaptune.cli import exchange, serving
+from adaptune.cli import exchange, serving, watching
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -313,6 +313,8 @@ app.command()(exchange.combine)
 app.command(name="import")(exchange.import_peft)
 app.command()(serving.serve)
 app.command()(serving.key)
+app.add_typer(watching.watch, name="watch")
+app.add_typer(watching.feedback, name="feedback")
 
 
 def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:

@@ -70,3 +70,16 @@ def numbers_of(text: str | None) -> list[float]:
         return [float(number) for number in text.split(",")] if text else []
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no list of numbers; write them as 0.5,0.5") from None
+
+
+def seconds_in(text: str, option: str) -> float:
+    """`15m` -> 900; at least a second."""
+    from adaptune.serve.watch.durations import seconds_of
+
+    try:
+        found = seconds_of(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from None
+    if found < 1:
+        raise typer.BadParameter(f"{text!r} is less than a second", param_hint=option)
+    return found

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adaptune.cli.options import seconds_in
 from adaptune.core.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from adaptune.serve.batcher import Queueing
 
 
 def serve(
@@ -30,6 +34,12 @@ def serve(
     body_bytes: Annotated[int, typer.Option(help="Largest body of a request.", min=1)] = 2**20,
     requests_a_minute: Annotated[int | None, typer.Option(help="Of one key; else no limit.", min=1)] = None,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Write what was sent into the access log.")] = False,
+    rules: Annotated[Path | None, typer.Option(help="A YAML file of rules that raise alerts.")] = None,
+    alerts: Annotated[Path | None, typer.Option(help="A file that every alert is added to.")] = None,
+    webhook: Annotated[list[str] | None, typer.Option(help="An address that alerts are posted to.")] = None,
+    store: Annotated[str | None, typer.Option(help="A database of answers and feedback: sqlite:///FILE.")] = None,
+    keep_texts: Annotated[bool, typer.Option("--keep-texts", help="Keep inputs in the database, too.")] = False,
+    remember: Annotated[str, typer.Option(help="How long answers are remembered, for feedback.")] = "7d",
 ) -> None:
     """Answer over HTTP: any number of bundles on one base.
 
@@ -38,19 +48,16 @@ def serve(
     adaptune serve bundles --backbone all-MiniLM-L6-v2 --host 0.0.0.0 --keys keys.txt
     """
     _check_extra()
-    from adaptune.serve.batcher import Queueing
-    from adaptune.serve.config import Limits, ServeConfig
-    from adaptune.serve.server import Door, Holding
-    from adaptune.serve.server import serve as served
+    from adaptune.serve import server
+    from adaptune.serve.config import ServeConfig
 
-    limits = Limits(
-        body_bytes=body_bytes, rows=rows, tokens=tokens, seconds=seconds, requests_a_minute=requests_a_minute
-    )
-    served(
-        ServeConfig(root=bundles, keys=keys, registry=registry, log_texts=log_texts, limits=limits),
-        Door(host=host, port=port),
-        Holding(most_hot=most_hot, allow_copies=allow_copies, words=words),
-        Queueing(batch_tokens=batch_tokens, wait=wait_ms / 1000, most_rows=queue_rows),
+    more = _watching(rules, alerts, webhook) | _remembering(store, keep_texts, remember)
+    more |= _limits(rows=rows, tokens=tokens, body_bytes=body_bytes, seconds=seconds, a_minute=requests_a_minute)
+    server.serve(
+        ServeConfig(root=bundles, keys=keys, registry=registry, log_texts=log_texts, **more),
+        server.Door(host=host, port=port),
+        server.Holding(most_hot=most_hot, allow_copies=allow_copies, words=words),
+        _queueing(batch_tokens, wait_ms, queue_rows),
         model=backbone,
     )
 
@@ -72,6 +79,31 @@ def key(
 
 
 def _check_extra() -> None:
-    for library in ("fastapi", "uvicorn", "prometheus_client"):
+    for library in ("fastapi", "uvicorn", "prometheus_client", "httpx", "sqlalchemy"):
         if find_spec(library) is None:
             raise MissingExtra(library, "serve", "serving bundles over HTTP")
+
+
+def _limits(*, a_minute: int | None, **limits: float) -> dict[str, Any]:
+    from adaptune.serve.config import Limits
+
+    return {"limits": Limits.model_validate({"requests_a_minute": a_minute, **limits})}
+
+
+def _watching(rules: Path | None, alerts: Path | None, webhooks: list[str] | None) -> dict[str, Any]:
+    from adaptune.serve.config import Watching
+
+    return {"watching": Watching(rules=rules, alerts=alerts, webhooks=tuple(webhooks or ()))}
+
+
+def _remembering(store: str | None, keep_texts: bool, remember: str) -> dict[str, Any]:
+    from adaptune.serve.config import Remembering
+
+    seconds = seconds_in(remember, "--remember")
+    return {"remembering": Remembering(store=store, keep_texts=keep_texts, seconds=seconds)}
+
+
+def _queueing(batch_tokens: int, wait_ms: float, rows: int) -> Queueing:
+    from adaptune.serve.batcher import Queueing
+
+    return Queueing(batch_tokens=batch_tokens, wait=wait_ms / 1000, most_rows=rows)

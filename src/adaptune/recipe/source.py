@@ -49,8 +49,13 @@ class Source:
         return [self.problems[index] for _, index in sorted(keys)]
 
 
-def read_source(path: Path) -> Source:
-    """The recipe in a file. Raises RecipeError where it is no YAML mapping at all."""
+def read_source(
+    path: Path, *, expected: str = "a recipe is a mapping with at least the sections task, data and model"
+) -> Source:
+    """The recipe in a file, or what else stands in sections, as `expected` says.
+
+    Raises RecipeError where it is no YAML mapping at all.
+    """
     source = Source(str(path))
     try:
         value = _parse(path.read_text(encoding="utf-8-sig"), source)
@@ -61,7 +66,7 @@ def read_source(path: Path) -> Source:
     except yaml.YAMLError as error:
         raise RecipeError(source.name, [_syntax(error)]) from None
     if not isinstance(value, dict):
-        raise RecipeError(source.name, ["a recipe is a mapping with at least the sections task, data and model"])
+        raise RecipeError(source.name, [expected])
     source.sections = _expanded(value, "", source)
     return source
 

@@ -16,6 +16,7 @@ from adaptune.recipe import MultiTask, Recipe, read_recipe
 from adaptune.run.finished import Clock, Run, finished_report
 from adaptune.run.kitchen import set_up
 from adaptune.run.measuring import measure, report_of
+from adaptune.run.referring import reference
 from adaptune.run.together import (
     learn_together,
     record_of_tasks,
@@ -70,6 +71,7 @@ def cook(
             scores=results.scores,
             gguf_file=recipe.model.gguf_file,
             lineage=kitchen.lineage,
+            reference=reference(kitchen),
         )
     report = report_of(kitchen, fit, results) | clock.record()
     folder.write_report(report)
@@ -114,7 +116,7 @@ def cook_shared(
             folder.bundle,
             kitchens.joint,
             {
-                name: Taught(kitchen.recipe.task, prepared[name].columns, results[name].scores)
+                name: Taught(kitchen.recipe.task, prepared[name].columns, results[name].scores, reference(kitchen))
                 for name, kitchen in kitchens.of.items()
             },
             max_length=kitchens.joint.max_length,

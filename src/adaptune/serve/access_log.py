@@ -7,6 +7,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,15 +21,18 @@ LOGGER = "adaptune.access"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Those that metrics tell apart: what clients make up must not grow memory."""
 _ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+Asked = Callable[[str, float, int], None]
 log = logging.getLogger(LOGGER)
 
 
 class AccessLog:
     """Outermost middleware: whatever happens inside has an id, is counted, and is logged once."""
 
-    def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, asked: Asked) -> None:
+        """`asked` is told of every request that asked a bundle: its name as it was sent, seconds, status."""
         self.app = app
         self.metrics = metrics
+        self.asked = asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,7 +42,7 @@ class AccessLog:
         try:
             await self.app(scope, receive, request.send)
         finally:
-            request.finish(self.metrics)
+            request.finish(self.metrics, self.asked)
 
 
 class _Request:
@@ -60,12 +64,15 @@ class _Request:
             MutableHeaders(scope=message)[HEADER] = self.id
         await self._send(message)
 
-    def finish(self, metrics: Metrics) -> None:
+    def finish(self, metrics: Metrics, asked: Asked) -> None:
         seconds = time.perf_counter() - self.started
         route = getattr(self.scope.get("route"), "path", "unknown")
         method = self.scope["method"] if self.scope["method"] in METHODS else "other"
         metrics.requests.labels(route, method, str(self.status)).inc()
         metrics.seconds.labels(route).observe(seconds)
+        named = self.scope["state"]["notes"].get("bundle")
+        if method == "POST" and named is not None:
+            asked(named, seconds, self.status)
         line: dict[str, Any] = {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "id": self.id,

@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 import adaptune
-from adaptune.serve import bundles, completions, health, predict
+from adaptune.serve import bundles, completions, feedback, health, predict, watching
 from adaptune.serve.access_log import AccessLog
 from adaptune.serve.batcher import Queueing
 from adaptune.serve.body import BodyLimit
@@ -19,6 +19,7 @@ from adaptune.serve.config import ServeConfig
 from adaptune.serve.errors import Refused, add_handlers
 from adaptune.serve.keys import Keys, read_keys
 from adaptune.serve.metrics import Metrics
+from adaptune.serve.opening import open_memory, open_watcher
 from adaptune.serve.pool import Pool
 from adaptune.serve.rate import Rate
 from adaptune.serve.registry import Registry
@@ -45,10 +46,12 @@ def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, 
     metrics, limits = Metrics(), config.limits
     queueing = queueing or Queueing()
     registry = Registry(config.registry, config.root)
+    watcher = open_watcher(config.watching, pool, metrics)
+    memory = open_memory(config.remembering, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        service = Service(pool, limits, queueing, metrics, registry=registry)
+        service = Service(pool, limits, queueing, metrics, registry=registry, watcher=watcher, memory=memory)
         app.state.service = service
         service.start()
         try:
@@ -69,9 +72,9 @@ def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, 
     app.state.metrics = metrics
     app.state.keys = read_keys(config.keys, os.environ) if keys is None else keys
     app.state.rate = Rate(limits.requests_a_minute, time.monotonic) if limits.requests_a_minute else None
-    for router in (predict.router, completions.router, bundles.router, health.router):
+    for router in (predict.router, completions.router, bundles.router, watching.router, feedback.router, health.router):
         app.include_router(router)
     add_handlers(app)
     app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.body_seconds)
-    app.add_middleware(AccessLog, metrics=metrics)
+    app.add_middleware(AccessLog, metrics=metrics, asked=watcher.requested)
     return app

@@ -19,7 +19,7 @@ from adaptune.core.errors import AdaptuneError, BundleError
 from adaptune.core.types import Answer
 from adaptune.data.batches import Budget, by_rows, collate
 from adaptune.evaluate.predict import MOST_SEQUENCES
-from adaptune.heads.classify import pool as pooled
+from adaptune.evaluate.vectors import unit_vectors
 from adaptune.models.assembly import Assembly
 from adaptune.models.own_tokens import with_own_tokens
 from adaptune.serve.mixture import Kind
@@ -252,6 +252,9 @@ def _read(
             found |= _vectors(pool, own, batch, bundle)
         else:
             task, layer, calibrated = bundle.tasks[place], hot[bundle].layers[place], hot[bundle].calibrated[place]
+            if pool.on_vectors is not None:
+                pooling = getattr(task.head, "pooling", pool.backbone.pooling)
+                pool.on_vectors(bundle, place, unit_vectors(own, batch, pooling))
             found |= answers_of(task.head, layer, own, batch, task.labels, calibrated=calibrated)
     return found
 
@@ -261,8 +264,7 @@ def _vectors(pool: Pool, hidden: Tensor, batch: Batch, bundle: Registered | None
     usual = pool.backbone.pooling
     ways = {getattr(one.head, "pooling", usual) for one in bundle.tasks} if bundle else set()
     pooling = ways.pop() if len(ways) == 1 else usual
-    mask = batch.mask if batch.decoder_mask is None else batch.decoder_mask
-    vectors = torch.nn.functional.normalize(pooled(hidden.float(), mask, pooling), dim=1)
+    vectors = unit_vectors(hidden, batch, pooling)
     return {row: tuple(vector) for row, vector in zip(batch.rows.tolist(), vectors.tolist(), strict=True)}
 
 

@@ -30,6 +30,28 @@ class Limits(Config):
     """Of one key (without keys: of one address); none: as many as come."""
 
 
+class Watching(Config):
+    """What is looked at while bundles answer, and who is told."""
+
+    rules: Path | None = None
+    """A YAML file; none: nothing raises an alert."""
+    alerts: Path | None = None
+    """A file that every alert is added to, as a line of JSON."""
+    webhooks: tuple[str, ...] = ()
+    """Addresses that every alert is posted to."""
+
+
+class Remembering(Config):
+    """What is kept of answers, so that they can be corrected."""
+
+    store: str | None = None
+    """A database, `sqlite:///feedback.db`; none: nothing is remembered, and no feedback taken."""
+    keep_texts: bool = False
+    """Whether inputs are kept with the answers, and what answers quote of them."""
+    seconds: float = Field(default=7 * 86_400.0, gt=0)
+    """How long an answer is remembered; feedback stays."""
+
+
 class ServeConfig(Config):
     """One server."""
 
@@ -42,3 +64,5 @@ class ServeConfig(Config):
     log_texts: bool = False
     """Whether the access log holds what was sent."""
     limits: Limits = Limits()
+    watching: Watching = Watching()
+    remembering: Remembering = Remembering()

@@ -54,6 +54,10 @@ class TooMuch(AdaptuneError):
     """A request that asks for more than one request may."""
 
 
+class UnknownPrediction(AdaptuneError):
+    """A request of which nothing is remembered."""
+
+
 class Unavailable(AdaptuneError):
     """A bundle that cannot be read now, through no fault of the request."""
 
@@ -87,6 +91,7 @@ def status_of(error: AdaptuneError) -> int:
         return error.status
     kinds: tuple[tuple[type[AdaptuneError], int], ...] = (
         (UnknownBundle, 404),
+        (UnknownPrediction, 404),
         (TooMuch, 413),
         (Busy, 429),
         (Closing, 503),

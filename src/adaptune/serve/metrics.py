@@ -23,6 +23,12 @@ class Metrics:
         )
         self.rows = Counter("adaptune_rows", "Rows answered by bundle", ("bundle",), registry=r)
         self.tokens = Counter("adaptune_tokens", "Tokens read by bundle", ("bundle",), registry=r)
+        self.alerts = Counter("adaptune_alerts", "Alerts by rule and severity", ("rule", "severity"), registry=r)
+        self.lost_alerts = Counter("adaptune_lost_alerts", "Alerts that a file or an address did not take", registry=r)
+        self.feedback = Counter("adaptune_feedback", "Corrections stored, by bundle", ("bundle",), registry=r)
+        self.lost_predictions = Counter(
+            "adaptune_lost_predictions", "Predictions that could not be remembered", registry=r
+        )
         self.batch_rows = Histogram("adaptune_batch_rows", "Rows of a batch", registry=r, buckets=ROWS)
         self.batch_seconds = Histogram("adaptune_batch_seconds", "Time of a batch", registry=r, buckets=SECONDS)
 

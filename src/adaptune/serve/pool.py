@@ -6,7 +6,7 @@ Knows no requests. What reads or changes tensors (`load`, `hot`, `cool`) is for 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,8 @@ class Pool:
         self.versions = versions
         self.plain = bare(backbone)
         """The base as it is, for bundles that change nothing in it."""
+        self.on_vectors: Callable[[Registered, int, torch.Tensor], None] | None = None
+        """Told of the vectors (B, D), of length 1, of all sequences that one of a bundle's tasks answers."""
         self._named: dict[str, list[Registered]] = {}
         self._hot: OrderedDict[Registered, Hot] = OrderedDict()
         self._mixtures: dict[Kind, Mixture] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from adaptune.bundle.answers import said_beside
 from adaptune.bundle.check import check_base, check_weights
 from adaptune.bundle.inputs import Input, row_of
 from adaptune.bundle.manifest import MANIFEST, Manifest, read_manifest
+from adaptune.bundle.reference import Reference, read_references
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Encoded
 from adaptune.core.errors import BundleError, Unsupported, nearest
@@ -95,6 +96,8 @@ class Registered:
     max_length: int
     created: str
     """When it was written: UTC, ISO 8601."""
+    references: Mapping[str | None, Reference] = field(default_factory=dict)
+    """How validation rows look to its tasks, by their names; empty where the bundle does not say."""
 
     @property
     def full_name(self) -> str:
@@ -148,6 +151,7 @@ def register(folder: Path, name: str, backbone: Backbone) -> Registered:
         tasks=tuple(_task(manifest, one, place, backbone) for place, one in enumerate(names)),
         max_length=manifest.preprocessing.max_length,
         created=manifest.created,
+        references=read_references(folder),
     )
 
 

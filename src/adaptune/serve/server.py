@@ -25,9 +25,12 @@ from adaptune.serve.app import make_app
 from adaptune.serve.batcher import Queueing
 from adaptune.serve.config import ServeConfig
 from adaptune.serve.keys import Keys, read_keys
+from adaptune.serve.memory import LOGGER as FEEDBACK
+from adaptune.serve.opening import check_told
 from adaptune.serve.paths import bundles_below
 from adaptune.serve.pool import Pool
 from adaptune.serve.registry import Registry
+from adaptune.serve.watch.deliver import LOGGER as ALERTS
 
 DRAIN = 5.0
 """Seconds beyond the longest answer that connections may still take when the server is told to stop."""
@@ -54,6 +57,7 @@ def serve(config: ServeConfig, door: Door, holding: Holding, queueing: Queueing,
     """Serve every bundle below the root, until SIGTERM or Ctrl-C; what was begun is finished. Raises AdaptuneError."""
     keys = read_keys(config.keys, os.environ)
     _check_door(door, keys)
+    check_told(config.watching, config.remembering)
     pool = fill_pool(config, holding, model=model)
     app = make_app(pool, config, queueing, keys)
     _log_to_stderr()
@@ -142,7 +146,7 @@ class _Line(logging.Formatter):
     """One line of JSON a record, a failure's stack trace in it."""
 
     def format(self, record: logging.LogRecord) -> str:
-        if record.name == LOGGER:
+        if record.name in (LOGGER, ALERTS) and not record.exc_info:
             return record.getMessage()
         told = {"level": record.levelname.lower(), "logger": record.name, "message": record.getMessage()}
         if record.exc_info:
@@ -153,7 +157,13 @@ class _Line(logging.Formatter):
 def _log_to_stderr() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Line())
-    for name, level in ((LOGGER, logging.INFO), ("uvicorn.error", logging.WARNING)):
+    levels = (
+        (LOGGER, logging.INFO),
+        (ALERTS, logging.INFO),
+        (FEEDBACK, logging.INFO),
+        ("uvicorn.error", logging.WARNING),
+    )
+    for name, level in levels:
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False
         logger.setLevel(level)

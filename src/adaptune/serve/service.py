@@ -23,10 +23,12 @@ from adaptune.serve.batcher import Batcher, Busy, Queueing
 from adaptune.serve.compute import Asked, Found, Vector, answer_all
 from adaptune.serve.config import Limits
 from adaptune.serve.errors import TooMuch, Unavailable
+from adaptune.serve.memory import Memory
 from adaptune.serve.metrics import Metrics
 from adaptune.serve.pool import Pool
 from adaptune.serve.registered import BASE, Registered, ServedTask
 from adaptune.serve.registry import Registry
+from adaptune.serve.watcher import Watcher
 from adaptune.serve.writing import Completion, Listener, Wish
 
 T = TypeVar("T")
@@ -75,7 +77,18 @@ class Piece:
 class Service:
     """One pool behind one queue. Its methods are for the event loop; one thread reads for it, another computes."""
 
-    def __init__(self, pool: Pool, limits: Limits, queueing: Queueing, metrics: Metrics, *, registry: Registry) -> None:
+    def __init__(
+        self,
+        pool: Pool,
+        limits: Limits,
+        queueing: Queueing,
+        metrics: Metrics,
+        *,
+        registry: Registry,
+        watcher: Watcher,
+        memory: Memory | None,
+    ) -> None:
+        """`memory`: where answers are kept for feedback; None: nowhere."""
         self.pool = pool
         self._registry = registry
         self.limits = limits
@@ -89,16 +102,24 @@ class Service:
         self._tokenizer = deepcopy(pool.backbone.tokenizer)
         self._reading = 0
         self._busy: dict[Registered, int] = {}
+        self.watcher = watcher
+        self.memory = memory
         self._watch()
 
     def start(self) -> None:
         """Begin to work, in the running event loop."""
         self.batcher.start()
+        self.watcher.start()
+        if self.memory is not None:
+            self.memory.start()
 
     async def close(self) -> None:
         """Finish what was begun."""
         await self.batcher.close()
         self._reader.shutdown()
+        await self.watcher.close()
+        if self.memory is not None:
+            await self.memory.close()
 
     async def predict(
         self,
@@ -126,6 +147,8 @@ class Service:
                 (one, _described(one, examples, found[place :: len(tasks)], probabilities=probabilities))
                 for place, (one, (examples, _)) in enumerate(zip(tasks, read, strict=True))
             ]
+            for (one, told), (examples, rows) in zip(answers, read, strict=True):
+                self.watcher.answered(bundle, one, told, examples, rows)
             return Predicted(bundle, answers, _tokens([row for _, row in pairs]))
 
         return await self._of_current(name, ask)

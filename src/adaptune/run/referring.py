@@ -1,0 +1,76 @@
+"""How validation rows look to the best weights: what a server later compares its rows with."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from adaptune.bundle.answers import encoded_for
+from adaptune.bundle.reference import Reference, reference_of
+from adaptune.bundle.tally import Seen, Tally, seen_of, tally_of, unknown_of
+from adaptune.core.batch import Encoded
+from adaptune.core.types import Answer, Example
+from adaptune.data.batches import Budget, by_rows, collate
+from adaptune.evaluate.predict import MOST_SEQUENCES
+from adaptune.evaluate.vectors import unit_vectors
+from adaptune.run.kitchen import Kitchen
+
+MOST_ROWS = 1000
+"""Validation rows that are read for it, spread evenly over longer parts."""
+
+
+def reference(kitchen: Kitchen) -> Reference | None:
+    """None where there are no validation rows.
+
+    Where texts are written or searched for, the inputs alone are looked at: answering takes long, or needs other rows.
+    """
+    examples = _some(kitchen)
+    if not examples:
+        return None
+    assembly = kitchen.assembly
+    encoded = encoded_for(assembly, examples, max_length=assembly.max_length)
+    rows: dict[int, list[Encoded]] = defaultdict(list)
+    for one in encoded:
+        rows[one.row].append(one)
+    unknown = unknown_of(assembly.backbone.tokenizer)
+    if assembly.head.reads_words or kitchen.recipe.task.pools:
+        return reference_of(tally_of(_inputs(examples, rows, unknown)))
+    found = Tally()
+    answers = _answers(kitchen, encoded, found)
+    for row, example in enumerate(examples):
+        found.add(seen_of(_described(kitchen, example, answers[row]), example, rows[row], unknown))
+    return reference_of(found)
+
+
+def _some(kitchen: Kitchen) -> list[Example]:
+    examples = kitchen.examples("valid")
+    places = np.linspace(0, len(examples) - 1, min(MOST_ROWS, len(examples))).astype(int)
+    return [examples[place] for place in places.tolist()]
+
+
+def _inputs(examples: Sequence[Example], rows: Mapping[int, list[Encoded]], unknown: int | None) -> list[Seen]:
+    return [seen_of({}, example, rows[row], unknown) for row, example in enumerate(examples)]
+
+
+@torch.inference_mode()
+def _answers(kitchen: Kitchen, encoded: Sequence[Encoded], tally: Tally) -> dict[int, Answer]:
+    """By row; the vectors of the sequences, as a server sees them, are counted in the tally on the way."""
+    assembly = kitchen.assembly.eval()
+    device, pad = next(assembly.parameters()).device, assembly.backbone.tokenizer.pad_token_id
+    pooling = getattr(assembly.head, "pooling", assembly.backbone.pooling)
+    answers: dict[int, Answer] = {}
+    for indices in by_rows(encoded, Budget(tokens=kitchen.recipe.evaluate.batch_tokens, rows=MOST_SEQUENCES)):
+        batch = collate([encoded[index] for index in indices], pad).to(device)
+        with assembly.remembering():  # the trunk is passed once for both
+            vectors = unit_vectors(assembly.hidden(batch), batch, pooling)
+            answers |= assembly.answers(batch)
+        tally.add_vectors(len(vectors), vectors.sum(dim=0).double().cpu().numpy())
+    return answers
+
+
+def _described(kitchen: Kitchen, example: Example, answer: Answer) -> dict[str, object]:
+    described = kitchen.recipe.task.describe(example, answer)
+    return described if answer.probability is None else described | {"probability": answer.probability}

@@ -1,0 +1,34 @@
+"""The test score of a system's answers, its interval, and the counts behind them: the same for all. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from adaptune.core.task import Task as Scorer
+from adaptune.evaluate.intervals import interval
+from adaptune.tasks import TASKS
+from peers.rows import Task
+
+SCORERS = {"classify": "classify", "tag": "tag", "regress": "regress", "write": "pretrain"}
+"""adaptune's tasks that have the metrics of peers.rows; of texts the probability of a token is scored."""
+
+
+def scorer(kind: str) -> Scorer:
+    """The task that knows the metric, its counts and how they make it."""
+    return TASKS.get(SCORERS[kind])()
+
+
+def scored(task: Task, data: Path, predicted: Sequence[Any]) -> dict[str, Any]:
+    """`test`, `interval` and `counts` as the JSON of bench/evidence.py has them."""
+    found = scorer(task.kind)
+    given = [tuple(answer) if isinstance(answer, list) else answer for answer in predicted]
+    labels = [row.label for row in task.read(data)["test"]]
+    expected = [tuple(label) if isinstance(label, list) else label for label in labels]
+    low, high = interval(found, given, expected)
+    return {
+        "test": {task.metric: found.score(given, expected).values[task.metric]},
+        "interval": {"metric": task.metric, "level": 0.95, "low": low, "high": high},
+        "counts": [[round(float(count), 4) for count in row] for row in found.counts(given, expected).tolist()],
+    }

@@ -12,6 +12,8 @@ from pathlib import Path
 
 MOST_LOAD = 0.5
 """The load average of the last minute that is still quiet."""
+PATIENCE = 300
+"""Seconds in which the load average may fall that far: work of our own that has just ended is in it, too."""
 LEAST_SPEED = 0.85
 """Of the first calibration on this machine."""
 CALIBRATION = """
@@ -38,10 +40,9 @@ class Quiet:
     def check(self, *, load: bool) -> tuple[float, str | None]:
         """Operations a second of a matrix product now, and why not to measure.
 
-        `load`: whether the load average counts; just after work of our own it tells of that.
+        `load`: whether the load average counts. Between measurements it tells of the last one, and does not.
         """
-        average = os.getloadavg()[0]
-        if load and average > MOST_LOAD:
+        if load and (average := settled_load()) > MOST_LOAD:
             return 0.0, f"the load average of the last minute is {average:.2f}, and at most {MOST_LOAD} is quiet"
         speed = self.calibrate()
         first = self._first(speed)
@@ -65,6 +66,14 @@ class Quiet:
             self.first.parent.mkdir(parents=True, exist_ok=True)
             self.first.write_text(json.dumps(known | {name: speed}, indent=1) + "\n")
         return float(known.get(name, speed))
+
+
+def settled_load() -> float:
+    """The load average of the last minute, once it is quiet or our patience is over."""
+    until = time.monotonic() + PATIENCE
+    while (average := os.getloadavg()[0]) > MOST_LOAD and time.monotonic() < until:
+        time.sleep(5)
+    return average
 
 
 def machine() -> dict[str, object]:

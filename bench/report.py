@@ -41,6 +41,11 @@ by `python bench/report.py` from one JSON a measurement under `results/bench/`. 
 - **Rows**: `bench/peers/rows.py`; all systems are given the same passes over them.
 """
 
+WINDOWS = """Median of windows that the systems took in turn, least and greatest in brackets. Share: operations that
+these tokens call for (`bench/peers/limit.py` has the formula), of those a second that products of the model's own
+matrices reach alone, in windows of the same rounds.
+"""
+
 Run = dict[str, Any]
 
 
@@ -122,12 +127,7 @@ def named(run: Run) -> str:
 
 def throughput(sessions: Sequence[Run], setting: str, plots: Path) -> str:
     """Real tokens a second, the spread of windows, and the share of what the machine can do."""
-    lines = [
-        f"## Real tokens a second, {SHOWN[setting]}\n\n",
-        "Median of windows that the systems took in turn, least and greatest in brackets. Share: operations that these "
-        "tokens call for (`bench/peers/limit.py` has the formula), of those a second that products of the model's own "
-        "matrices reach alone, in windows of the same rounds.\n\n",
-    ]
+    lines = [f"## Real tokens a second, {SHOWN[setting]}\n\n{WINDOWS}\n"]
     names = [name for name in PEERS if any(name in session["peers"] for session in sessions)]
     rows = [[PEERS[name].shown, *(cell(session, name) for session in sessions)] for name in names]
     lines.append(table(["system", *(session["task"] for session in sessions)], rows))
@@ -164,27 +164,20 @@ def costs(sessions: Sequence[Run]) -> str:
             memory = ", ".join(f"{task} {peer['peak_memory_mb']:,}" for task, peer in found)
             own = found[0][1]
             rows.append([PEERS[name].shown, starts, memory, f"{own['environment_mb']:,} ({own['of_it_torch_mb']:,})"])
-    names = [
-        "system",
-        "seconds from start to the end of the first step",
-        "peak memory, MB",
-        "environment, MB (PyTorch)",
-    ]
-    return "## What it takes\n\nOf the processes above; imports, reading and tokenising included.\n\n" + table(
-        names, rows
-    )
+    names = ["system", "seconds until the first step is done", "peak memory, MB", "environment, MB (of it PyTorch)"]
+    about = "Of the processes above, since they were started: imports, reading and tokenising included."
+    return f"## What it takes\n\n{about}\n\n{table(names, rows)}"
 
 
 def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
     """How good, and how soon."""
     best = max(run["valid"] for run in runs)
-    lines = [
-        f"## {task.name}: {task.metric} over time\n\n",
+    about = (
         f"{task.model}; at most {task.epochs} passes, {task.evaluations} evaluations in each. Seconds are those since "
         f"the process was started, to {100 * SHARE:.0f} % of the best validation score of any system, "
-        f"{100 * best:.2f}, and to the end of training, test rows included. The test rows were answered once, with the "
-        "weights that were best by validation.\n\n",
-    ]
+        f"{100 * best:.2f}, and to the last evaluation. The test rows were answered once, with the weights that were "
+        "best by validation."
+    )
     names = [
         "system",
         "setting",
@@ -197,7 +190,8 @@ def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
         "peak memory, MB",
     ]
     groups = grouped(runs)
-    lines.append(table(names, [row(group, best * SHARE, task.metric) for group in groups]))
+    rows = [row(group, best * SHARE, task.metric) for group in groups]
+    lines = [f"## {task.name}: {task.metric} over time\n\n{about}\n\n{table(names, rows)}"]
     lines += [text for setting in SETTINGS for text in differences(task, groups, setting)]
     systems = list(dict.fromkeys(run["system"] for run in runs))
     curves = [

@@ -7,7 +7,7 @@ Each system runs in an environment of its own (bench/environments.py makes them)
 `throughput`: the systems of a task are started once and warmed up; then each in turn works for 20 seconds while the
 others sleep, five rounds long. `quality`: one system at a time trains to its end, or for ten minutes. Measurements
 whose JSON is there are skipped; none is started once the budget (minutes) is spent, or while the machine is busy.
-ADAPTUNE_DATA names the data folder; FOLDER holds minilm/ and smollm2/.
+ADAPTUNE_DATA names the data folder; FOLDER holds minilm/ and smollm2/ (without it the hub is asked for both).
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from peers.session import Order
 from quiet import Quiet, machine
 
 SEEDS = (1, 2, 3)
+HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "smollm2": "HuggingFaceTB/SmolLM2-135M"}
 LIMIT = Peer("limit", "matrix products", "transformers-peft", ())
 
 
@@ -43,7 +44,8 @@ class Place:
 
     environments: Path
     data: Path
-    models: Path
+    models: Path | None
+    """None: the hub has them."""
     results: Path
     quiet: Quiet
     busy: bool = False
@@ -62,7 +64,7 @@ class Place:
             task,
             setting,  # type: ignore[arg-type]
             measure,  # type: ignore[arg-type]
-            model=str(self.models / TASKS[task].model),
+            model=str(self.models / TASKS[task].model) if self.models else HUB[TASKS[task].model],
             data=str(self.data),
             started=0.0,
             max_seconds=self.max_seconds,
@@ -77,9 +79,9 @@ class Place:
         environment = os.environ | {
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,
-            "HF_HUB_OFFLINE": "1",
             "HF_DATASETS_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
+            **({"HF_HUB_OFFLINE": "1"} if self.models else {}),
         }
         environment.pop("PYTHONPATH", None)
         command.append(replace(order, started=time.monotonic()).text())
@@ -233,9 +235,9 @@ class Training:
         tried = {}
         for rate in PEERS[self.peer].rates[TASKS[self.task].kind]:
             if (file := self.trial_file(results, rate)).exists():
-                tried[rate] = json.loads(file.read_text(encoding="utf-8"))["valid"]
+                tried[rate] = json.loads(file.read_text(encoding="utf-8"))["curve"][-1]["score"]
         if not tried:
-            raise LookupError(f"no learning rate of {self.peer} was tried on {self.task}")
+            raise LookupError(f"no learning rate of {self.peer} was tried on {self.task}: see why those trials failed")
         return max(tried, key=lambda rate: tried[rate])
 
 
@@ -287,9 +289,14 @@ def place_of(options: argparse.Namespace) -> Place:
     """From the command line and ADAPTUNE_DATA."""
     quiet = Quiet(python(options.environments / "base"), options.results / "calibration.json")
     short = {"rounds": 1, "window": 1.0, "max_seconds": 60.0, "max_steps": 3} if options.smoke else {}
-    data = Path(os.environ["ADAPTUNE_DATA"]).resolve()
     return Place(
-        options.environments.resolve(), data, options.models.resolve(), options.results, quiet, options.busy, **short
+        options.environments.resolve(),
+        Path(os.environ["ADAPTUNE_DATA"]).resolve(),
+        options.models and options.models.resolve(),
+        options.results,
+        quiet,
+        options.busy,
+        **short,
     )
 
 
@@ -297,7 +304,7 @@ def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("group", choices=("throughput", "quality"))
-    parser.add_argument("--models", type=Path, required=True, help="folder with minilm/ and smollm2/")
+    parser.add_argument("--models", type=Path, help="folder with minilm/ and smollm2/")
     parser.add_argument("--environments", type=Path, default=ROOT / ".bench", help="default: .bench")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "bench", help="default: results/bench")
     parser.add_argument("--budget", type=float, default=60, help="minutes (default: 60)")

@@ -153,7 +153,7 @@ class Session:
         """Write what was measured; `predicted`: answers to the test rows, asked once, with the best weights."""
         best = max((point["score"] for point in self.curve), default=0.0)
         found = {
-            "seconds": self.seconds,
+            "seconds": self.curve[-1]["seconds"] if self.curve else self.seconds,
             "first_step_seconds": self.first_step,
             "steps": self.steps,
             "tokens": self.tokens,

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ from quiet import Quiet, machine
 
 SEEDS = (1, 2, 3)
 HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "smollm2": "HuggingFaceTB/SmolLM2-135M"}
+PATIENCE = 900.0
+"""Seconds in which a process must have said something."""
 LIMIT = Peer("limit", "matrix products", "transformers-peft", ())
 
 
@@ -62,8 +65,8 @@ class Place:
         return Order(
             peer,
             task,
-            setting,  # type: ignore[arg-type]
-            measure,  # type: ignore[arg-type]
+            setting,
+            measure,
             model=str(self.models / TASKS[task].model) if self.models else HUB[TASKS[task].model],
             data=str(self.data),
             started=0.0,
@@ -73,7 +76,7 @@ class Place:
         )
 
     def start(self, peer: Peer, order: Order) -> subprocess.Popen[str]:
-        """The peer's process, at work on its order."""
+        """The peer's process, at work on its order; what it prints beside its answers goes into a log."""
         command = [str(python(self.environments / peer.environment)), "-m", f"peers.{peer.name}"]
         threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
         environment = os.environ | {
@@ -85,9 +88,37 @@ class Place:
         }
         environment.pop("PYTHONPATH", None)
         command.append(replace(order, started=time.monotonic()).text())
-        return subprocess.Popen(
-            command, cwd=ROOT / "bench", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        with self.log(order).open("w", encoding="utf-8") as log:
+            return subprocess.Popen(
+                command,
+                cwd=ROOT / "bench",
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
+
+    def log(self, order: Order) -> Path:
+        """What its process printed last."""
+        folder = self.environments / "logs"
+        folder.mkdir(exist_ok=True)
+        return folder / f"{order.measure}-{order.task}-{order.peer}-{order.setting}.txt"
+
+    def speed_before(self) -> float:
+        """Of a calibration just before a measurement; ends the program where it may not be made."""
+        speed, reason = self.why_not()
+        if reason:
+            sys.exit(f"not measured: {reason}; --busy measures all the same")
+        return speed
+
+    def speed_after(self, before: float) -> dict[str, Any] | None:
+        """What a measurement keeps of the machine's speed; None where it must be thrown away."""
+        after, reason = self.why_not()
+        if reason:
+            print(f"  thrown away: {reason}", file=sys.stderr)
+            return None
+        return {"calibration": [before, after], "busy": self.busy}
 
     def why_not(self, *, load: bool = False) -> tuple[float, str | None]:
         """The speed of a calibration, and why not to measure now."""
@@ -109,20 +140,18 @@ class Windows:
 
     def run(self, out: Path, models: Path | None) -> None:
         """Start every system, one after another; then rounds of windows."""
-        before, reason = self.place.why_not()
-        if reason:
-            sys.exit(f"not measured: {reason}; --busy measures all the same")
+        before = self.place.speed_before()
         peers = [LIMIT, *(p for p in PEERS.values() if self.task in p.tasks and self.setting in settings_of(p))]
         running: dict[str, subprocess.Popen[str]] = {}
         found: dict[str, dict[str, Any]] = {}
         try:
             for peer in peers:
-                process = self.place.start(peer, self.place.order(peer.name, self.task, self.setting, "throughput"))
-                running[peer.name] = process
-                if answer := _answer(process):
+                order = self.place.order(peer.name, self.task, self.setting, "throughput")
+                running[peer.name] = self.place.start(peer, order)
+                if answer := _answer(running[peer.name]):
                     found[peer.name] = {**answer, "windows": []}
                 else:
-                    print(f"  {peer.name} failed on {self.task}, {self.setting}", file=sys.stderr)
+                    print(f"  {peer.name} failed: see {self.place.log(order)}", file=sys.stderr)
             for _ in range(self.place.rounds):
                 for name in list(found):
                     _say(running[name], f"window {self.place.window}")
@@ -134,8 +163,8 @@ class Windows:
         finally:
             for process in running.values():
                 _end(process)
-        after, _ = self.place.why_not()
-        write(out, self.record(found, len(peers)) | {"calibration": [before, after], "busy": self.place.busy})
+        if record := self.place.speed_after(before):
+            write(out, self.record(found, len(peers)) | record)
 
     def record(self, found: dict[str, dict[str, Any]], started: int) -> dict[str, Any]:
         """Every window, and what follows from it."""
@@ -198,9 +227,7 @@ class Training:
 
     def run(self, out: Path, models: Path | None) -> None:
         """Train in a process of its own; test rows are answered once, and scored here, the same for all."""
-        before, reason = self.place.why_not()
-        if reason:
-            sys.exit(f"not measured: {reason}; --busy measures all the same")
+        before = self.place.speed_before()
         peer, tried = PEERS[self.peer], self.trial is not None
         with tempfile.TemporaryDirectory() as folder:
             answer = Path(folder) / "run.json"
@@ -216,17 +243,17 @@ class Training:
                 tested=not tried,
             )
             process = self.place.start(peer, order)
-            process.communicate()
+            _wait(process, 2 * self.place.max_seconds + PATIENCE)
             if process.returncode or not answer.exists():
-                print(f"  {out.stem} failed on {self.task}", file=sys.stderr)
+                print(f"  {out.stem} failed: see {self.place.log(order)}", file=sys.stderr)
                 return
             run = json.loads(answer.read_text(encoding="utf-8"))
         head = {"system": self.peer, "task": self.task, "setting": self.setting, "seed": self.seed}
         found = head | {"learning_rate": order.rate, "metric": TASKS[self.task].metric, "machine": machine()}
         scores = {} if tried else scored(TASKS[self.task], self.place.data, run.pop("predicted"))
         run.pop("predicted", None)
-        found |= run | scores
-        write(out, found | {"calibration": before, "busy": self.place.busy})
+        if record := self.place.speed_after(before):
+            write(out, found | run | scores | record)
 
     def rate(self, results: Path) -> float | None:
         """Of a trial its own; tuned: the best of those tried; documented: None."""
@@ -316,10 +343,21 @@ def parse() -> argparse.Namespace:
 
 
 def _answer(process: subprocess.Popen[str]) -> dict[str, Any] | None:
-    """The next line that a process says; None where it ended."""
+    """The next line that a process says; None where it ended. One that says nothing for long is ended."""
     assert process.stdout is not None
+    if not select.select([process.stdout], [], [], PATIENCE)[0]:
+        process.kill()
     line = process.stdout.readline()
     return json.loads(line) if line else None
+
+
+def _wait(process: subprocess.Popen[str], seconds: float) -> None:
+    """For its end, or end it."""
+    try:
+        process.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.communicate()
 
 
 def _say(process: subprocess.Popen[str], line: str) -> None:
@@ -332,10 +370,8 @@ def _end(process: subprocess.Popen[str]) -> None:
     """Let a process end by itself; one that does not is ended."""
     assert process.stdin is not None
     process.stdin.close()
-    try:
-        process.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        process.kill()
+    process.stdin = None  # communicate() would flush it
+    _wait(process, 60)
 
 
 if __name__ == "__main__":

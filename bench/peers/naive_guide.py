@@ -7,6 +7,7 @@ back as the n-th word's. One row beside the others, on WNUT17, to show what that
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, TensorDataset
@@ -18,9 +19,9 @@ from peers.session import Meter, Session
 LENGTH, ROWS, RATE = 128, 16, 2e-5
 
 
-def tensors(tokenizer: object, names: list[str], rows: Sequence[Row]) -> TensorDataset:
+def tensors(tokenizer: Any, names: list[str], rows: Sequence[Row]) -> TensorDataset:
     """(R, 128) ids, mask, labels."""
-    output = tokenizer(  # type: ignore[operator]
+    output = tokenizer(
         [row.text for row in rows],
         is_split_into_words=True,
         padding="max_length",

@@ -14,7 +14,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from peers.rows import TASKS, Parts, Task
 from peers.scores import score
@@ -31,8 +31,10 @@ class Order:
 
     peer: str
     task: str
-    setting: Literal["documented", "tuned"]
-    measure: Literal["throughput", "quality"]
+    setting: str
+    """`documented` or `tuned`"""
+    measure: str
+    """`throughput` or `quality`"""
     model: str
     """A folder or a name."""
     data: str
@@ -154,7 +156,6 @@ class Session:
         best = max((point["score"] for point in self.curve), default=0.0)
         found = {
             "seconds": self.curve[-1]["seconds"] if self.curve else self.seconds,
-            "first_step_seconds": self.first_step,
             "steps": self.steps,
             "tokens": self.tokens,
             "capped": self.capped,

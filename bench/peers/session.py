@@ -170,7 +170,7 @@ class Session:
 
 
 class Meter:
-    """Counts the real tokens that a transformers model reads in training, whoever calls it."""
+    """Counts the real tokens that a module reads in training, whoever calls it: tensors by name, or one mapping."""
 
     def __init__(self, model: Any) -> None:
         self._counts: list[Any] = []
@@ -179,11 +179,9 @@ class Meter:
     def _count(self, module: Any, inputs: tuple[Any, ...], given: dict[str, Any]) -> None:
         if not module.training:
             return
-        mask = given.get("attention_mask")
-        if mask is not None and mask.dim() == 2:
-            self._counts.append(mask.sum())
-        else:
-            self._counts.append(given["input_ids"].numel() if "input_ids" in given else inputs[0].numel())
+        features = given or inputs[0]
+        mask = features.get("attention_mask")
+        self._counts.append(features["input_ids"].numel() if mask is None else mask.sum())
 
     def read(self) -> int:
         """Since it was read last."""

@@ -118,7 +118,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(model=model, args=arguments(order, folder), train_dataset=as_dataset(some))
         classifier = Classifier(session, trainer, rows if order.tuned else some)
-        trainer.add_callback(Told(session, Meter(model.model_body[0].auto_model)))
+        trainer.add_callback(Told(session, Meter(model.model_body[0])))
         trainer.add_callback(Watch(session, classifier))
         trainer.train_embeddings(*trainer.dataset_to_parameters(trainer.train_dataset), args=trainer.args)
         if order.measure == "quality":

@@ -261,3 +261,21 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
     for picture in re.findall(r"\]\((.*?)\)", page):
         assert (tmp_path / picture).is_file()
     assert len(list((tmp_path / "bench").iterdir())) == 4
+
+
+def test_real_tokens_are_counted_in_training_alone_however_they_are_given(bench: Module) -> None:
+    class Whole(torch.nn.Module):
+        def forward(self, features: dict[str, torch.Tensor] | None = None, **given: torch.Tensor) -> None:
+            return None
+
+    whole = Whole()
+    meter = bench("peers.session").Meter(whole)
+    padded = {"input_ids": torch.ones(2, 3), "attention_mask": torch.tensor([[1, 1, 1], [1, 0, 0]])}
+    whole(**padded)
+    whole(padded)
+    whole.eval()
+    whole(**padded)
+    whole.train()
+    assert meter.read() == 8
+    whole(input_ids=torch.ones(1, 5))
+    assert meter.read() == 5

@@ -82,7 +82,10 @@ LITERAL = {
     ],
     "wnut17": [
         (["mary", "went", "to", "paris", "by", "train"], ["B-person", "O", "O", "B-location", "O", "O"]),
-        (["john", "park", "paying", "in", "york"], ["B-person", "I-person", "O", "O", "B-location"]),
+        (
+            ["john", "park", "paying", "in", "new", "york"],
+            ["B-person", "I-person", "O", "O", "B-location", "I-location"],
+        ),
     ],
     "e2e-nlg": [
         ("name[the river], food[fish]: ", "the river has good fish"),
@@ -194,7 +197,7 @@ def test_a_machine_that_has_become_slower_is_not_measured_on(bench: Module, tmp_
     quiet = bench("quiet")
     speeds = iter([100e9, 90e9, 80e9])
 
-    class Known(quiet.Quiet):  # type: ignore[misc]
+    class Known(quiet.Quiet):
         __slots__ = ()
 
         def calibrate(self) -> float:

@@ -6,13 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from adaptune.core.errors import MissingExtra
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from adaptune.core.lazy import matplotlib, matplotlib_figure
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Told apart with every kind of colour vision (Okabe and Ito, 2008)."""
@@ -76,13 +73,12 @@ def draw_curves(path: Path, title: str, score: str, curves: Sequence[Curve], mar
     return _saved(figure, path)
 
 
-def _paper(height: float) -> tuple[Figure, Axes]:
-    """An empty figure of so many inches, which no window shows."""
+def _paper(height: float) -> tuple[Any, Any]:
+    """An empty figure of so many inches, which no window shows, and its axes."""
     try:
-        from matplotlib.figure import Figure as Paper  # noqa: PLC0415
+        figure = matplotlib_figure.Figure(figsize=(7.2, height), layout="constrained")
     except ImportError:
         raise MissingExtra("matplotlib", "report", "drawing plots") from None
-    figure = Paper(figsize=(7.2, height), layout="constrained")
     axes = figure.subplots()
     axes.grid(visible=True, axis="both", linewidth=0.4, alpha=0.5)
     axes.set_axisbelow(True)
@@ -91,14 +87,11 @@ def _paper(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _saved(figure: Figure, path: Path) -> list[Path]:
+def _saved(figure: Any, path: Path) -> list[Path]:
     """The files of a figure; the same figure gives the same bytes again."""
-    from matplotlib import rc_context  # noqa: PLC0415
-
     path.parent.mkdir(parents=True, exist_ok=True)
     files = [path.with_name(f"{path.name}.{kind}") for kind in FORMATS]
-    steady: dict[str, Any] = {"svg.hashsalt": path.name, "svg.fonttype": "path"}
-    with rc_context(steady):
+    with matplotlib.rc_context({"svg.hashsalt": path.name, "svg.fonttype": "path"}):
         for file in files:
             metadata = {"Date": None} if file.suffix == ".svg" else {"Software": None}
             figure.savefig(file, dpi=150, metadata=metadata)

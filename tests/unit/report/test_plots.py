@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
 import struct
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from adaptune.core.errors import MissingExtra
+from adaptune.core.lazy import _Lazy
+from adaptune.report import plots
 from adaptune.report.plots import Curve, draw_bars, draw_curves
 
 BARS = {"this one": [5200.0, 5310.0, 5150.0], "another": [2400.0, 2500.0, 2380.0]}
@@ -36,13 +36,6 @@ def test_the_same_figures_give_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def refuse(name: str, *others: Any) -> Any:
-        if name.startswith("matplotlib"):
-            raise ImportError(name)
-        return real(name, *others)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    monkeypatch.setattr(plots, "matplotlib_figure", _Lazy("matplotlib_that_nobody_installed"))
     with pytest.raises(MissingExtra, match=r"pip install 'adaptune\[report\]'"):
         draw_bars(tmp_path / "bars", "Speed", "tokens a second", BARS)

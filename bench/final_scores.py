@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from adaptune.core.task import Task as Scorer
 from adaptune.evaluate.intervals import interval
 from adaptune.tasks import TASKS
-from peers.rows import Task
+from peers.rows import Row, Task
 
 SCORERS = {"classify": "classify", "tag": "tag", "regress": "regress", "write": "pretrain"}
 """adaptune's tasks that have the metrics of peers.rows; of texts the probability of a token is scored."""
@@ -20,12 +19,11 @@ def scorer(kind: str) -> Scorer:
     return TASKS.get(SCORERS[kind])()
 
 
-def scored(task: Task, data: Path, predicted: Sequence[Any]) -> dict[str, Any]:
+def scored(task: Task, rows: Sequence[Row], predicted: Sequence[Any]) -> dict[str, Any]:
     """`test`, `interval` and `counts` as the JSON of bench/evidence.py has them."""
     found = scorer(task.kind)
     given = [tuple(answer) if isinstance(answer, list) else answer for answer in predicted]
-    labels = [row.label for row in task.read(data)["test"]]
-    expected = [tuple(label) if isinstance(label, list) else label for label in labels]
+    expected = [tuple(row.label) if isinstance(row.label, list) else row.label for row in rows]
     low, high = interval(found, given, expected)
     return {
         "test": {task.metric: found.score(given, expected).values[task.metric]},

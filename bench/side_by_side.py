@@ -250,7 +250,7 @@ class Training:
             run = json.loads(answer.read_text(encoding="utf-8"))
         head = {"system": self.peer, "task": self.task, "setting": self.setting, "seed": self.seed}
         found = head | {"learning_rate": order.rate, "metric": TASKS[self.task].metric, "machine": machine()}
-        scores = {} if tried else scored(TASKS[self.task], self.place.data, run.pop("predicted"))
+        scores = {} if tried else scored(TASKS[self.task], order.rows()["test"], run.pop("predicted"))
         run.pop("predicted", None)
         if record := self.place.speed_after(before):
             write(out, found | run | scores | record)
@@ -354,10 +354,13 @@ def _answer(process: subprocess.Popen[str]) -> dict[str, Any] | None:
 def _wait(process: subprocess.Popen[str], seconds: float) -> None:
     """For its end, or end it."""
     try:
-        process.communicate(timeout=seconds)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         process.kill()
-        process.communicate()
+        process.wait()
+    for end in (process.stdin, process.stdout):
+        if end is not None:
+            end.close()
 
 
 def _say(process: subprocess.Popen[str], line: str) -> None:
@@ -370,7 +373,6 @@ def _end(process: subprocess.Popen[str]) -> None:
     """Let a process end by itself; one that does not is ended."""
     assert process.stdin is not None
     process.stdin.close()
-    process.stdin = None  # communicate() would flush it
     _wait(process, 60)
 
 

@@ -124,7 +124,7 @@ def to_the_end(session: Session, kitchen: Kitchen) -> None:
     metric = {"write": "log_likelihood"}.get(session.order.of.kind, session.order.of.metric)
     for line in read_json_lines(folder.scores):
         value = float(torch.tensor(line[metric]).exp()) if metric == "log_likelihood" else line[metric]
-        session.point(value, offset + line["seconds"])
+        session.point(value, offset + line["seconds"], line["step"])
     session.finish(answers(kitchen, "test") if session.order.tested else None, ended=fit.ended)
 
 

@@ -151,12 +151,12 @@ class Session:
     def scored(self, predicted: list[Any]) -> float:
         """Answers to the validation rows, in their order: a point of the curve."""
         value = score(self.order.of.kind, predicted, [row.label for row in self.parts["valid"]])
-        self.point(value, self.seconds)
+        self.point(value, self.seconds, self.steps)
         return value
 
-    def point(self, value: float, seconds: float) -> None:
+    def point(self, value: float, seconds: float, step: int) -> None:
         """A point of the curve that was scored elsewhere."""
-        self.curve.append({"seconds": seconds, "step": self.steps, "score": value})
+        self.curve.append({"seconds": seconds, "step": step, "score": value})
 
     def finish(self, predicted: list[Any] | None, **more: Any) -> None:
         """Write what was measured; `predicted`: answers to the test rows, asked once, with the best weights."""

@@ -12,7 +12,8 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench-large bench-serving
+.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench bench-throughput \
+	bench-quality bench-large bench-serving
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -46,6 +47,18 @@ results-tasks: $(VENV)/.core  ## the same with one shrunk run of every task, two
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evidence.py tasks $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) --workers 2
 	@$(BIN)/python bench/tables.py
 
+bench: bench-throughput bench-quality  ## both of the following, then docs/bench.md; give them a quiet machine
+
+bench-throughput: $(VENV)/.report  ## tokens a second beside other systems (ADAPTUNE_DATA, MODELS, BUDGET=minutes, BUSY=1)
+	@$(ENVIRONMENTS)
+	@$(BIN)/python bench/side_by_side.py throughput $(BENCH_OPTIONS)
+	@$(BIN)/python bench/report.py
+
+bench-quality: $(VENV)/.report  ## scores over seconds beside other systems, with the same options
+	@$(ENVIRONMENTS)
+	@$(BIN)/python bench/side_by_side.py quality $(BENCH_OPTIONS)
+	@$(BIN)/python bench/report.py
+
 bench-large: $(VENV)/.core  ## seconds to the first step and peak memory on 2 million rows (MODEL=FOLDER or a name)
 	@$(BIN)/python bench/large.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
 
@@ -53,7 +66,7 @@ bench-serving: $(VENV)/.dev  ## 64 bundles in one process beside two ways with p
 	@$(BIN)/python bench/serving.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
 
 clean:  ## remove the environment and every cache
-	rm -rf $(VENV) .assets build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .assets .bench build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 $(VENV)/bin/python:
@@ -76,6 +89,15 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 	@echo "Installing the pinned dependencies into $(VENV) (once; some minutes) ..."
 	@index=$$($(TORCH_INDEX_OPTION)); $(PIP) $${index:+--extra-index-url "$$index"} torch
 	@$(PIP) --editable .
+	@$(COMPILE)
+	@touch $@
+
+# One environment a system, PyTorch once for all; those that are there are left as they are.
+ENVIRONMENTS = index=$$($(TORCH_INDEX_OPTION)); $(BIN)/python bench/environments.py $${index:+--index "$$index"}
+BENCH_OPTIONS = $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) $(if $(BUSY),--busy)
+
+$(VENV)/.report: $(VENV)/.core
+	@$(PIP) --editable '.[report]'
 	@$(COMPILE)
 	@touch $@
 

@@ -17,11 +17,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.methods import METHODS
@@ -239,21 +239,36 @@ GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun]]] = {
 def main() -> None:
     """Every run of a group that is not there yet, within the budget."""
     options = parse()
+    jobs = [job for job in GROUPS[options.group]() if options.only in (None, job.recipe)]
     results = ROOT / "results" / options.group
-    deadline = time.monotonic() + 60 * options.budget
+    left = carry_out(jobs, results, minutes=options.budget, models=options.models, workers=options.workers)
+    print(f"{left} runs left for another time, or failed" if left else "every run is there")
 
-    def do(job: Job | PeerRun) -> bool:
+
+class Measurement(Protocol):
+    """Something that is run once and keeps one JSON."""
+
+    def file(self, results: Path) -> Path: ...
+
+    def run(self, out: Path, models: Path | None) -> None: ...
+
+
+def carry_out(
+    jobs: Sequence[Measurement], results: Path, *, minutes: float, models: Path | None, workers: int = 1
+) -> int:
+    """Every one whose file is not there, in order; none is started after so many minutes. How many are left."""
+    deadline = time.monotonic() + 60 * minutes
+
+    def do(job: Measurement) -> bool:
         """Whether its figures are still missing."""
         out = job.file(results)
         if not out.exists() and time.monotonic() < deadline:
             print(f"{out.relative_to(results).with_suffix('')} ...", flush=True)
-            job.run(out, options.models)
+            job.run(out, models)
         return not out.exists()
 
-    with ThreadPoolExecutor(options.workers) as pool:
-        jobs = [job for job in GROUPS[options.group]() if options.only in (None, job.recipe)]
-        left = sum(pool.map(do, jobs))
-    print(f"{left} runs left for another time, or failed" if left else "every run is there")
+    with ThreadPoolExecutor(workers) as pool:
+        return sum(pool.map(do, jobs))
 
 
 def parse() -> argparse.Namespace:

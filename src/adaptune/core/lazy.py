@@ -38,6 +38,8 @@ else:
 
 # Libraries without type hints of their own.
 datasets: Any = _Lazy("datasets")
+matplotlib: Any = _Lazy("matplotlib")
+matplotlib_figure: Any = _Lazy("matplotlib.figure")
 pyarrow_parquet: Any = _Lazy("pyarrow.parquet")
 rouge_scorer: Any = _Lazy("rouge_score.rouge_scorer")
 sacrebleu: Any = _Lazy("sacrebleu.metrics")

@@ -1,0 +1,64 @@
+"""Which systems stand side by side: their environments, tasks and learning rates. Standard library alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from peers.rows import TASKS, Kind
+
+Rates = tuple[float, float, float]
+ALL: tuple[Kind, ...] = ("classify", "tag", "regress", "write")
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """One system."""
+
+    name: str
+    """Of its module, `trainer_peft`."""
+    shown: str
+    """In tables and plots."""
+    environment: str
+    """Of the file in bench/environments/."""
+    kinds: tuple[Kind, ...]
+    rates: dict[Kind, Rates] = field(default_factory=dict)
+    """Of which the best by validation is taken where we tune it."""
+    only: str | None = None
+    """The one task that it is measured on."""
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Those that it can learn."""
+        return tuple(task.name for task in TASKS.values() if task.kind in self.kinds and self.only in (None, task.name))
+
+
+PEFT: dict[Kind, Rates] = {
+    "classify": (1e-3, 2e-3, 4e-3),
+    "tag": (5e-4, 1e-3, 2e-3),
+    "regress": (1e-3, 2e-3, 4e-3),
+    "write": (2e-4, 5e-4, 1e-3),
+}
+OURS: dict[Kind, Rates] = {
+    "classify": (2e-3, 4e-3, 8e-3),
+    "tag": (2e-3, 4e-3, 8e-3),
+    "regress": (2e-3, 4e-3, 8e-3),
+    "write": (2e-4, 5e-4, 1e-3),
+}
+PEERS = {
+    peer.name: peer
+    for peer in (
+        Peer("adaptune", "adaptune", "adaptune", ALL, OURS),
+        Peer("bucketed_loop", "PyTorch + peft, bucketed", "transformers-peft", ALL, PEFT),
+        Peer("trainer_peft", "transformers Trainer + peft", "transformers-peft", ALL, PEFT),
+        Peer("trl", "trl SFTTrainer", "trl", ("write",), {"write": PEFT["write"]}),
+        Peer("setfit", "SetFit", "setfit", ("classify",), {"classify": (1e-5, 2e-5, 5e-5)}),
+        Peer("naive_guide", "naive guide", "transformers-peft", ("tag",), only="wnut17"),
+    )
+}
+SETTINGS = ("documented", "tuned")
+"""As each documentation configures it; and with dropout off, batches of like lengths, the best of three rates."""
+
+
+def settings_of(peer: Peer) -> tuple[str, ...]:
+    """A peer without rates of its own stands as its guide has it alone."""
+    return SETTINGS if peer.rates else SETTINGS[:1]

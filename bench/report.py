@@ -1,0 +1,266 @@
+"""Writes docs/bench.md and its plots from the JSON of bench/side_by_side.py; runs nothing.
+
+python bench/report.py [--results results/bench] [--out docs/bench.md]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from adaptune.report.plots import Curve, draw_bars, draw_curves
+from final_scores import scorer
+from peers.catalogue import PEERS, SETTINGS, settings_of
+from peers.rows import TASKS, Task
+from tables import difference, table
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARE = 0.99
+"""Of the best system's final score: what `seconds to it` are counted to."""
+SHOWN = {"tuned": "tuned by us", "documented": "as documented"}
+HEAD = """# Training, side by side
+
+adaptune beside other ways to train a LoRA adapter, on one machine, on the same rows. This page and its plots are made
+by `python bench/report.py` from one JSON a measurement under `results/bench/`. To measure again, on a quiet machine:
+`ADAPTUNE_DATA=FOLDER make bench MODELS=FOLDER BUDGET=minutes` (finished measurements are skipped).
+
+- **Systems**: `bench/peers/`, a process each, in environments that `bench/environments/` pins; PyTorch is the same for
+  all. LoRA has rank 8 on all matrices of attention, but for SetFit and the naive guide, which train whole encoders.
+- **As documented**: each system's own values, dropout included: for transformers' Trainer and the loop by hand those
+  of peft's quicktour; for trl those of SFTConfig, bf16 and gradients computed anew among them; for SetFit eight
+  sentences a label.
+- **Tuned by us**: dropout off on all sides, fp32, batches of like lengths where the system can, and the best of three
+  learning rates by validation after one pass. The loop by hand is as fast as we can write one; that its gradients are
+  adaptune's is a test (`tests/unit/test_side_by_side.py`).
+- **Tokens** are real ones, padding not counted. adaptune does not read the last token of a text that is written, since
+  nothing is predicted from it, and does not count it.
+- **Rows**: `bench/peers/rows.py`; all systems are given the same passes over them.
+"""
+
+WINDOWS = """Median of windows that the systems took in turn, least and greatest in brackets. Share: operations that
+these tokens call for (`bench/peers/limit.py` has the formula), of those a second that products of the model's own
+matrices reach alone, in windows of the same rounds.
+"""
+
+Run = dict[str, Any]
+
+
+def main() -> None:
+    """The page and its plots."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=ROOT / "results" / "bench")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "bench.md")
+    options = parser.parse_args()
+    text = HEAD + "".join(f"\n{section}" for section in sections(options.results, options.out.with_suffix("")))
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(text, encoding="utf-8")
+
+
+def sections(results: Path, plots: Path) -> Iterator[str]:
+    """Markdown; `plots` is the folder beside the page that its plots stand in."""
+    sessions = loaded(results / "throughput")
+    runs = loaded(results / "quality")
+    yield shrunk(sessions, runs, loaded(results / "rates"))
+    for setting in reversed(SETTINGS):
+        if some := [session for session in sessions if session["setting"] == setting]:
+            yield throughput(some, setting, plots)
+    if sessions:
+        yield costs(sessions)
+    for task in TASKS.values():
+        if some := [run for run in runs if run["task"] == task.name]:
+            yield quality(task, some, plots)
+
+
+def loaded(folder: Path) -> list[Run]:
+    """Every measurement below a folder, in the order of tasks and systems."""
+    found = [json.loads(file.read_text(encoding="utf-8")) for file in sorted(folder.rglob("*.json"))]
+    tasks, peers = list(TASKS), list(PEERS)
+    return sorted(found, key=lambda run: (tasks.index(run["task"]), peers.index(run.get("system", peers[0]))))
+
+
+def shrunk(sessions: Sequence[Run], runs: Sequence[Run], trials: Sequence[Run]) -> str:
+    """What was measured on, and what is missing or less than planned."""
+    lines = ["## What was measured, and what was shrunk\n\n"]
+    for text in sorted({machine_of(run) for run in [*sessions, *runs]}):
+        lines.append(f"- Machine: {text}.\n")
+    lines.append(
+        "- Planned smaller than it could be: e2e-nlg has one reference of each attribute list, one pass and 200 test "
+        "lists, and its texts are scored by the probability of their tokens, not generated; learning rates are tried "
+        "for one pass; three seeds are for BANKING77 alone; a training ends after ten minutes.\n"
+    )
+    for name, there, planned in counted(sessions, runs, trials):
+        if there < planned:
+            lines.append(f"- {name}: {there} of {planned} are there.\n")
+    if capped := [named(run) for run in runs if run["capped"]]:
+        lines.append(f"- Cut off by the time limit: {', '.join(capped)}.\n")
+    if failed := [f"{s['failed']} on {s['task']}, {s['setting']}" for s in sessions if s["failed"]]:
+        lines.append(f"- Systems that failed in a measurement of throughput: {'; '.join(failed)}.\n")
+    if busy := sum(bool(run["busy"]) for run in [*sessions, *runs]):
+        lines.append(f"- {busy} measurements were made on a machine that may have been busy.\n")
+    return "".join(lines)
+
+
+def machine_of(run: Run) -> str:
+    """In words."""
+    found = run["machine"]
+    return f"{found['processor']}, {found['cores']} cores, {found['memory_gb']} GB, {found['threads']} threads a system"
+
+
+def counted(sessions: Sequence[Run], runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[tuple[str, int, int]]:
+    """Of each kind of measurement how many are there, and how many are planned."""
+    pairs = [(peer, task) for peer in PEERS.values() for task in peer.tasks]
+    settings = sum(len(settings_of(peer)) for peer, _ in pairs)
+    seeds = 2 * sum(len(settings_of(peer)) for peer, task in pairs if task == "banking77")
+    yield "Throughput, by task and setting", len(sessions), len(TASKS) * len(SETTINGS)
+    yield "Trainings", len(runs), settings + seeds
+    yield "Trials of learning rates", len(trials), sum(len(p.rates.get(TASKS[task].kind, ())) for p, task in pairs)
+
+
+def named(run: Run) -> str:
+    """`trl on e2e-nlg, as documented`"""
+    return f"{PEERS[run['system']].shown} on {run['task']}, {SHOWN[run['setting']]} (seed {run['seed']})"
+
+
+def throughput(sessions: Sequence[Run], setting: str, plots: Path) -> str:
+    """Real tokens a second, the spread of windows, and the share of what the machine can do."""
+    lines = [f"## Real tokens a second, {SHOWN[setting]}\n\n{WINDOWS}\n"]
+    names = [name for name in PEERS if any(name in session["peers"] for session in sessions)]
+    rows = [[PEERS[name].shown, *(cell(session, name) for session in sessions)] for name in names]
+    lines.append(table(["system", *(session["task"] for session in sessions)], rows))
+    for session in sessions:
+        bars = {PEERS[n].shown: session["peers"][n]["tokens_per_second"] for n in names if n in session["peers"]}
+        if bars:
+            title = f"{session['task']}, {SHOWN[setting]}"
+            files = draw_bars(plots / f"throughput-{session['task']}-{setting}", title, "real tokens a second", bars)
+            lines.append(picture(title, files, plots))
+    return "".join(lines)
+
+
+def cell(session: Run, name: str) -> str:
+    """`5,210 (5,180 to 5,260), 61 %`"""
+    found, limit = session["peers"].get(name), session["limit"]
+    if found is None:
+        return "-"
+    rates = found["tokens_per_second"]
+    text = f"{median(rates):,.0f} ({min(rates):,.0f} to {max(rates):,.0f})"
+    if limit is None:
+        return text
+    share = median(rates) * limit["operations_per_token"] / median(limit["operations_per_second"])
+    return f"{text}, {100 * share:.0f} %"
+
+
+def costs(sessions: Sequence[Run]) -> str:
+    """Seconds to the first step, memory, environment."""
+    rows = []
+    for name in PEERS:
+        found = [(s["task"], s["peers"][name]) for s in sessions if s["setting"] == "tuned" and name in s["peers"]]
+        found = found or [(s["task"], s["peers"][name]) for s in sessions if name in s["peers"]]
+        if found:
+            starts = ", ".join(f"{task} {peer['startup_seconds']:.0f}" for task, peer in found)
+            memory = ", ".join(f"{task} {peer['peak_memory_mb']:,}" for task, peer in found)
+            own = found[0][1]
+            rows.append([PEERS[name].shown, starts, memory, f"{own['environment_mb']:,} ({own['of_it_torch_mb']:,})"])
+    names = ["system", "seconds until the first step is done", "peak memory, MB", "environment, MB (of it PyTorch)"]
+    about = "Of the processes above, since they were started: imports, reading and tokenising included."
+    return f"## What it takes\n\n{about}\n\n{table(names, rows)}"
+
+
+def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
+    """How good, and how soon."""
+    best = max(run["valid"] for run in runs)
+    about = (
+        f"{task.model}; at most {task.epochs} passes, {task.evaluations} evaluations in each. Seconds are those since "
+        f"the process was started, to {100 * SHARE:.0f} % of the best validation score of any system, "
+        f"{100 * best:.2f}, and to the last evaluation. The test rows were answered once, with the weights that were "
+        "best by validation."
+    )
+    names = [
+        "system",
+        "setting",
+        "learning rate",
+        "seeds",
+        "validation",
+        "test, 95 % interval",
+        f"seconds to {100 * SHARE:.0f} %",
+        "seconds in all",
+        "peak memory, MB",
+    ]
+    groups = grouped(runs)
+    rows = [row(group, best * SHARE, task.metric) for group in groups]
+    lines = [f"## {task.name}: {task.metric} over time\n\n{about}\n\n{table(names, rows)}"]
+    lines += [text for setting in SETTINGS for text in differences(task, groups, setting)]
+    systems = list(dict.fromkeys(run["system"] for run in runs))
+    curves = [
+        Curve(
+            f"{PEERS[run['system']].shown}, {SHOWN[run['setting']]}",
+            [point["seconds"] for point in run["curve"]],
+            [point["score"] for point in run["curve"]],
+            colour=systems.index(run["system"]),
+            style=list(SHOWN).index(run["setting"]),
+        )
+        for run in (group[0] for group in groups)
+    ]
+    title = f"{task.name}, validation {task.metric}"
+    files = draw_curves(plots / f"quality-{task.name}", title, task.metric, curves, best * SHARE)
+    lines.append(picture(title, files, plots))
+    return "".join(lines)
+
+
+def grouped(runs: Sequence[Run]) -> list[list[Run]]:
+    """The seeds of each system and setting, tuned ones first."""
+    found: dict[tuple[str, str], list[Run]] = {}
+    for setting in reversed(SETTINGS):
+        for run in sorted(runs, key=lambda run: int(run["seed"])):
+            if run["setting"] == setting:
+                found.setdefault((setting, run["system"]), []).append(run)
+    return list(found.values())
+
+
+def row(group: Sequence[Run], goal: float, metric: str) -> list[str]:
+    """One system in one setting."""
+    first = group[0]
+    rate = "as documented" if first["learning_rate"] is None else f"{first['learning_rate']:g}"
+    low, high = first["interval"]["low"], first["interval"]["high"]
+    test = mean(run["test"][metric] for run in group)
+    reached = [seconds_to(run, goal) for run in group]
+    known = [seconds for seconds in reached if seconds is not None]
+    capped = " (cut off)" if any(run["capped"] for run in group) else ""
+    soon = f"{mean(known):.0f}" if len(known) == len(reached) else f"not reached by {len(reached) - len(known)}"
+    return [
+        PEERS[first["system"]].shown,
+        SHOWN[first["setting"]],
+        rate,
+        str(len(group)),
+        f"{100 * mean(run['valid'] for run in group):.2f}",
+        f"{100 * test:.2f} ({100 * low:.1f} to {100 * high:.1f})",
+        soon,
+        f"{mean(run['seconds'] for run in group):.0f}{capped}",
+        f"{max(run['peak_memory_mb'] for run in group):,.0f}",
+    ]
+
+
+def seconds_to(run: Run, goal: float) -> float | None:
+    """Until the first evaluation at or above a score; None where there is none."""
+    return next((float(point["seconds"]) for point in run["curve"] if point["score"] >= goal), None)
+
+
+def differences(task: Task, groups: Sequence[Sequence[Run]], setting: str) -> Iterator[str]:
+    """adaptune minus each other system in one setting, on the same test rows."""
+    found = {group[0]["system"]: group for group in groups if group[0]["setting"] == setting}
+    ours = found.pop("adaptune", None)
+    for name, theirs in found.items() if ours else ():
+        text = f"adaptune - {PEERS[name].shown}, {SHOWN[setting]}"
+        yield difference(scorer(task.kind), text, ours or [], theirs, task.metric)
+
+
+def picture(title: str, files: Sequence[Path], plots: Path) -> str:
+    """A plot in the page, by its place beside it."""
+    return f"\n![{title}]({plots.name}/{files[0].name})\n"
+
+
+if __name__ == "__main__":
+    main()

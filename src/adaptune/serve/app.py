@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 
 import adaptune
-from adaptune.serve import bundles, completions, feedback, health, predict, watching
+from adaptune.serve import bundles, completions, feedback, health, page, predict, watching
 from adaptune.serve.access_log import AccessLog
 from adaptune.serve.batcher import Queueing
 from adaptune.serve.body import BodyLimit
@@ -72,7 +72,8 @@ def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, 
     app.state.metrics = metrics
     app.state.keys = read_keys(config.keys, os.environ) if keys is None else keys
     app.state.rate = Rate(limits.requests_a_minute, time.monotonic) if limits.requests_a_minute else None
-    for router in (predict.router, completions.router, bundles.router, watching.router, feedback.router, health.router):
+    routers = (page, predict, completions, bundles, watching, feedback, health)
+    for router in (module.router for module in routers):
         app.include_router(router)
     add_handlers(app)
     app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.body_seconds)

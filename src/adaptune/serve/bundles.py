@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 
+from adaptune.bundle.inputs import text_columns
 from adaptune.serve.access import Admin, Asking, TheService
 from adaptune.serve.access_log import note
 from adaptune.serve.answers import SEVERAL
@@ -29,6 +30,19 @@ class Load(Asked):
     """Below the server's folder of bundles."""
 
 
+class ColumnShown(BaseModel):
+    """One column of an input."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    name: str
+    help: str
+    needed: bool
+    """Whether every input fills it: a bare text stands for the one that is needed where there is no other."""
+    several: bool
+    """Whether it holds a list of texts."""
+
+
 class TaskShown(BaseModel):
     """One of several tasks of a bundle."""
 
@@ -36,6 +50,8 @@ class TaskShown(BaseModel):
 
     task: str
     labels: list[str]
+    columns: list[ColumnShown]
+    """What an input may hold."""
     scores: dict[str, dict[str, float]]
     """By split, as measured after training."""
 
@@ -51,13 +67,15 @@ class BundleShown(BaseModel):
     """`several` where there is more than one."""
     method: str
     labels: list[str]
+    columns: list[ColumnShown]
+    """What an input may hold."""
     created: str
     hot: bool
     """Whether it is in memory now; it is read from disk when it is asked for."""
     scores: dict[str, dict[str, float]]
     """By split, as measured after training."""
     tasks: dict[str, TaskShown]
-    """Where there is more than one: each by its name. Labels and scores above are then empty."""
+    """Where there is more than one: each by its name. Labels, columns and scores above are then empty."""
     other_versions: list[str]
     """Still to be had as `name@version`, the oldest first."""
 
@@ -129,7 +147,9 @@ async def remove(request: Request, name: NameOrVersion, service: TheService, _: 
 def _shown(service: Service, found: Registered) -> BundleShown:
     versions = service.pool.versions_of(found.name)
     shown = {
-        one.name: TaskShown(task=one.task.name, labels=list(one.labels.names), scores=_plain(one))
+        one.name: TaskShown(
+            task=one.task.name, labels=list(one.labels.names), columns=_columns(one), scores=_plain(one)
+        )
         for one in found.tasks
         if one.name is not None
     }
@@ -140,12 +160,22 @@ def _shown(service: Service, found: Registered) -> BundleShown:
         task=SEVERAL if only is None else only.task.name,
         method=found.method.name,
         labels=[] if only is None else list(only.labels.names),
+        columns=[] if only is None else _columns(only),
         created=found.created,
         hot=service.pool.is_hot(found),
         scores={} if only is None else _plain(only),
         tasks=shown,
         other_versions=[one.version for one in versions if one is not found],
     )
+
+
+def _columns(task: ServedTask) -> list[ColumnShown]:
+    needed = text_columns(task.task, task.columns)
+    return [
+        ColumnShown(name=one.name, help=one.help, needed=one.name in needed, several=one.several)
+        for one in task.task.columns
+        if not one.label
+    ]
 
 
 def _plain(task: ServedTask) -> dict[str, dict[str, float]]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import socket
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import uvicorn
 from fastapi.testclient import TestClient
 
 from adaptune.bundle.save import Taught, save_bundle, save_tasks
@@ -157,3 +161,42 @@ def client(bert: Backbone, shelf: Path) -> Iterator[Client]:
     yield start
     for one in open_clients:
         one.__exit__(None, None, None)
+
+
+class Running:
+    """A server in a thread of this process, on a port of its own."""
+
+    def __init__(self, pool: Pool, root: Path, keys: Keys) -> None:
+        self.pool = pool
+        self.app = make_app(pool, ServeConfig(root=root, limits=Limits(new_tokens=80)), keys=keys)
+        self._server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, access_log=False, ws="none"))
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
+        self._thread.start()
+        while not self._server.started:
+            assert self._thread.is_alive()
+            time.sleep(0.01)
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Callable[..., Running]]:
+    """running(backbone, root, keys=Keys(...)): a server of all bundles below the root, until the module ends."""
+    started: list[Running] = []
+
+    def start(backbone: Backbone, root: Path, keys: Keys | None = None) -> Running:
+        pool = Pool(backbone)
+        for name, folder in bundles_below(root):
+            pool.register(folder, name)
+        started.append(Running(pool, root, keys or Keys({})))
+        return started[-1]
+
+    yield start
+    for one in started:
+        one.stop()

@@ -4,64 +4,30 @@ from __future__ import annotations
 
 import json
 import socket
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import torch
-import uvicorn
 
 from adaptune.core.backbone import Backbone
-from adaptune.serve.app import make_app
-from adaptune.serve.config import Limits, ServeConfig
-from adaptune.serve.keys import Keys
-from adaptune.serve.pool import Pool
 
 PROMPTS = ["the late train is quick", "a red box", "we came back from the old town"]
 TURNS = [{"role": "user", "content": "the late train"}]
 
 
-class Running:
-    """A server in a thread of this process."""
-
-    def __init__(self, pool: Pool, root: Path) -> None:
-        self.pool = pool
-        self.app = make_app(pool, ServeConfig(root=root, limits=Limits(new_tokens=80)), keys=Keys({}))
-        self._server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, access_log=False, ws="none"))
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self.port = self._socket.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
-        self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
-            time.sleep(0.01)
-
-    def stop(self) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._socket.close()
-
-
 @pytest.fixture(scope="module")
-def server(llama: Backbone, writers: Path) -> Iterator[Running]:
-    pool = Pool(llama)
-    for name in ("writer", "sorter", "talker"):
-        pool.register(writers / name, name)
-    running = Running(pool, writers)
-    yield running
-    running.stop()
+def server(llama: Backbone, writers: Path, running: Any) -> Any:
+    return running(llama, writers)
 
 
-def whole(server: Running, route: str, asked: dict[str, Any]) -> Any:
+def whole(server: Any, route: str, asked: dict[str, Any]) -> Any:
     return httpx.post(f"{server.url}/v1/{route}", json=asked, timeout=60).json()
 
 
-def streamed(server: Running, route: str, asked: dict[str, Any]) -> list[Any]:
+def streamed(server: Any, route: str, asked: dict[str, Any]) -> list[Any]:
     """The chunks; the last line must be the end."""
     with httpx.stream("POST", f"{server.url}/v1/{route}", json={**asked, "stream": True}, timeout=60) as response:
         assert response.status_code == 200
@@ -72,7 +38,7 @@ def streamed(server: Running, route: str, asked: dict[str, Any]) -> list[Any]:
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
 
 
-def test_the_parts_of_texts_together_are_the_texts(server: Running) -> None:
+def test_the_parts_of_texts_together_are_the_texts(server: Any) -> None:
     asked = {"model": "writer", "prompt": PROMPTS, "max_tokens": 60}
     expected = whole(server, "completions", asked)
     chunks = streamed(server, "completions", asked)
@@ -86,7 +52,7 @@ def test_the_parts_of_texts_together_are_the_texts(server: Running) -> None:
     }
 
 
-def test_the_parts_of_a_reply_together_are_the_reply(server: Running) -> None:
+def test_the_parts_of_a_reply_together_are_the_reply(server: Any) -> None:
     asked = {"model": "talker", "messages": TURNS, "max_tokens": 60}
     expected = whole(server, "chat/completions", asked)
     *chunks, last = streamed(server, "chat/completions", {**asked, "stream_options": {"include_usage": True}})
@@ -99,7 +65,7 @@ def test_the_parts_of_a_reply_together_are_the_reply(server: Running) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 4])
-def test_a_stop_string_is_found_across_the_borders_of_chunks(server: Running, length: int) -> None:
+def test_a_stop_string_is_found_across_the_borders_of_chunks(server: Any, length: int) -> None:
     asked: dict[str, Any] = {"model": "writer", "prompt": PROMPTS[0], "max_tokens": 60}
     text = whole(server, "completions", asked)["choices"][0]["text"]
     for place in range(0, len(text) - length, max(1, len(text) // 7)):
@@ -118,13 +84,13 @@ def test_a_stop_string_is_found_across_the_borders_of_chunks(server: Running, le
         ({"model": "writer", "prompt": "a", "max_tokens": 81}, 413),
     ],
 )
-def test_what_is_refused_before_the_first_part_has_its_status(server: Running, asked: Any, status: int) -> None:
+def test_what_is_refused_before_the_first_part_has_its_status(server: Any, asked: Any, status: int) -> None:
     response = httpx.post(f"{server.url}/v1/completions", json={**asked, "stream": True}, timeout=60)
     assert response.status_code == status
     assert response.json()["error"]["code"] == status
 
 
-def test_what_goes_wrong_later_is_told_in_the_stream(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_goes_wrong_later_is_told_in_the_stream(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adaptune.serve.writing.settled_part", lambda text, stop: "no such text")
     asked = {"model": "writer", "prompt": "a", "stream": True}
     lines = [
@@ -134,7 +100,7 @@ def test_what_goes_wrong_later_is_told_in_the_stream(server: Running, monkeypatc
     assert "ask without `stream`" in json.loads(lines[-1].removeprefix("data: "))["error"]["message"]
 
 
-def test_writing_ends_when_the_client_leaves(server: Running) -> None:
+def test_writing_ends_when_the_client_leaves(server: Any) -> None:
     """Of 80 tokens, each of which takes a while here."""
     [trunk] = {one.trunk for one in server.pool.hot(server.pool.find("writer")).assemblies}
     passes: list[float] = []
@@ -165,7 +131,7 @@ def test_writing_ends_when_the_client_leaves(server: Running) -> None:
     assert whole(server, "completions", {"model": "writer", "prompt": "a"})["choices"]
 
 
-def test_the_official_client_reads_texts_whole_and_in_parts(server: Running) -> None:
+def test_the_official_client_reads_texts_whole_and_in_parts(server: Any) -> None:
     openai = pytest.importorskip("openai", reason="the package openai is not installed")
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", timeout=60, max_retries=0) as client:
         reply = client.chat.completions.create(model="talker", messages=TURNS, max_tokens=40, temperature=0)

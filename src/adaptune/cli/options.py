@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -70,3 +70,14 @@ def numbers_of(text: str | None) -> list[float]:
         return [float(number) for number in text.split(",")] if text else []
     except ValueError:
         raise typer.BadParameter(f"{text!r} is no list of numbers; write them as 0.5,0.5") from None
+
+
+def write_lines(records: Iterable[Mapping[str, Any]], out: Path | None) -> None:
+    """One line of JSON each, into a file or printed."""
+    from adaptune.core.files import json_line, write_json_lines
+
+    if out is not None:
+        write_json_lines(out, records)
+        return
+    for record in records:
+        typer.echo(json_line(record), nl=False)

@@ -95,7 +95,7 @@ class Flow:
         config = _as_lines(self.source, self.readers)
         found = [read(self.source, _with(config, one), one.task.columns, labelled=False) for one in self.readers]
         own = [examples_of(of.rows, one.task, one.config) for of, one in zip(found, self.readers, strict=True)]
-        rejected = [row for of in (*found, *own) for row in of.rejected]
+        rejected = [row for of in found for row in of.rejected] + [row for of in own for row in of.rejected]
         rows = iter(_shared([of.examples for of in own]))
         while some := list(islice(rows, self.size)):
             yield Window(some, [], found[0].fingerprint)

@@ -186,6 +186,19 @@ def test_predict_wants_texts_or_a_file(arguments: list[str], command: Command) -
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["predict", "bundle", "a text", "--on-bad-row", "skip"], "--on-bad-row is for the rows of a --file"),
+        (["export", "bundle", "out", "--to", "onnx", "--for", "base"], "--for is for --to peft, and not for onnx"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused(arguments: list[str], message: str, command: Command) -> None:
+    done = command(*arguments)
+    assert done.code == 2
+    assert message in " ".join(done.error.split())
+
+
+@pytest.mark.parametrize(
     "arguments", [["show"], ["predict", "--file", "in.csv"], ["evaluate", "--model", "m", "in.csv"]]
 )
 def test_a_folder_that_is_no_bundle_is_refused(arguments: list[str], command: Command) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 import adaptune
-from adaptune.cli import exchange, serving, watching
+from adaptune.cli import exchange, predicting, serving, watching
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -23,6 +23,7 @@ from adaptune.cli.options import (
     corpus_of_file,
     examples_of_file,
     loaded_bundle,
+    write_lines,
 )
 from adaptune.show import print_manifest, print_report, print_scores, print_table
 
@@ -138,37 +139,7 @@ def evaluate(
         write_json(out, asdict(scores))
 
 
-@app.command()
-def predict(
-    bundle: BundleFolder,
-    texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT", help="Each an input.")] = None,
-    file: Annotated[str | None, typer.Option(help="A file of rows, in any format that training reads.")] = None,
-    task: TaskName = None,
-    out: Annotated[Path | None, typer.Option(help="Write the answers here instead of printing them.")] = None,
-    corpus: Corpus = None,
-    settings: Settings = None,
-    model: Base = None,
-    trust_remote_code: RemoteCode = False,
-) -> None:
-    """Answer texts or the rows of a file, one line of JSON each.
-
-    \b
-    adaptune predict runs/banking77/bundle "My card has not arrived."
-    adaptune predict runs/banking77/bundle --file in.jsonl --out out.jsonl
-    adaptune predict runs/search/bundle "lost card" --corpus passages.txt
-    adaptune predict runs/assistant/bundle --task intent "My card has not arrived."
-    """
-    if bool(texts) == bool(file):
-        raise typer.BadParameter("give texts, or a file of rows with --file, one of the two")
-    examples = examples_of_file(bundle, file, settings, labelled=False, task=task) if file else []
-    searched = corpus_of_file(corpus, settings)
-    loaded = loaded_bundle(bundle, model, trust_remote_code)
-    if texts:
-        _write_lines(loaded.predict(texts, task=task, corpus=searched), out)
-    else:
-        one_task = loaded.of(task)
-        answers = map(one_task.describe, examples, one_task.answers(examples, corpus=searched))
-        _write_lines(({"row": one.row.number} | answer for one, answer in zip(examples, answers, strict=True)), out)
+app.command()(predicting.predict)
 
 
 @app.command()
@@ -250,7 +221,7 @@ def show_example(
 
     found = read_rows(load_recipe(recipe, overrides or (), task=task), part=part, first=row, rows=rows)
     if as_json:
-        _write_lines((record for one in found for record in one.records()), None)
+        write_lines((record for one in found for record in one.records()), None)
         return
     from adaptune.cli.coloured import print_readings
 
@@ -364,13 +335,3 @@ def _models() -> Iterator[Sequence[str]]:
 def _says(kind: type) -> str:
     """The first line of a docstring."""
     return (kind.__doc__ or "").strip().partition("\n")[0]
-
-
-def _write_lines(records: Iterable[Mapping[str, Any]], out: Path | None) -> None:
-    from adaptune.core.files import json_line, write_json_lines
-
-    if out is not None:
-        write_json_lines(out, records)
-        return
-    for record in records:
-        typer.echo(json_line(record), nl=False)

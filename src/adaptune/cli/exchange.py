@@ -40,23 +40,49 @@ def merge(
 def export(
     bundle: BundleFolder,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new folder.")],
+    to: Annotated[
+        Literal["peft", "vllm", "onnx"],
+        typer.Option(help="peft: the adapter alone. vllm: the same by its rules. onnx: one graph of base and bundle."),
+    ] = "peft",
     onto: Annotated[
         Literal["base", "causal-lm"] | None,
-        typer.Option("--for", help="Load it onto AutoModel, or AutoModelForCausalLM (vLLM); else as its head needs."),
+        typer.Option("--for", help="peft: load it onto AutoModel, or AutoModelForCausalLM; else as its head needs."),
     ] = None,
     task: TaskName = None,
     model: Base = None,
     trust_remote_code: RemoteCode = False,
 ) -> None:
-    """Write a bundle's adapter as a folder for plain peft.
+    """Write a bundle for plain peft, for vLLM or for ONNX Runtime.
 
     \b
     adaptune export runs/banking77/bundle adapter
-    adaptune export runs/chat/bundle adapter --for causal-lm
+    adaptune export runs/banking77/bundle graph --to onnx
+    adaptune export runs/chat/bundle adapter --to vllm
     """
-    from adaptune.bundle.export import export as exported
+    from adaptune.bundle.elsewhere import check_onnx, check_vllm
+    from adaptune.bundle.manifest import read_manifest
 
-    typer.echo(str(exported(loaded_bundle(bundle, model, trust_remote_code).of(task), out, onto=onto)))
+    if onto is not None and to != "peft":
+        raise typer.BadParameter(f"--for is for --to peft, and not for {to}; leave it out")
+    manifest = read_manifest(bundle).alone(task)
+    # What no such folder can hold is refused before PyTorch is imported.
+    if to == "onnx":
+        check_onnx(manifest)
+    elif to == "vllm":
+        check_vllm(manifest)
+    loaded = loaded_bundle(bundle, model, trust_remote_code).of(task)
+    if to == "onnx":
+        from adaptune.bundle.onnx_folder import export_onnx
+
+        typer.echo(str(export_onnx(loaded, out)))
+    elif to == "vllm":
+        from adaptune.bundle.vllm import export_vllm
+
+        typer.echo(str(export_vllm(loaded, out)))
+    else:
+        from adaptune.bundle.export import export as exported
+
+        typer.echo(str(exported(loaded, out, onto=onto)))
 
 
 def combine(

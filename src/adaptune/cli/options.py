@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -83,3 +83,14 @@ def seconds_in(text: str, option: str) -> float:
     if found < 1:
         raise typer.BadParameter(f"{text!r} is less than a second", param_hint=option)
     return found
+
+
+def write_lines(records: Iterable[Mapping[str, Any]], out: Path | None) -> None:
+    """One line of JSON each, into a file or printed."""
+    from adaptune.core.files import json_line, write_json_lines
+
+    if out is not None:
+        write_json_lines(out, records)
+        return
+    for record in records:
+        typer.echo(json_line(record), nl=False)

@@ -137,6 +137,7 @@ def with_module(model: nn.Module, path: str, module: nn.Module | None) -> nn.Mod
     changed.__dict__["_modules"] = dict(model._modules)
     below = with_module(model.get_submodule(first), rest, module) if rest else module
     changed._modules[first] = below
+    changed.__dict__.pop(first, None)  # a layer that a model was loaded without stands there as None, and would win
     return changed
 
 

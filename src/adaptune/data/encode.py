@@ -270,7 +270,7 @@ class Pieces:
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self.prefix, self.suffix = special_tokens(tokenizer)
-        self._spaced = self._marks_spaces()
+        self.spaced = self._marks_spaces()
         self._known: dict[str | _Glued, list[int]] = {}
 
     def learn(self, rows: Several[str | Words | None]) -> None:
@@ -279,7 +279,7 @@ class Pieces:
         new = list(dict.fromkeys(new))
         if not new:
             return
-        texts = [key.word if isinstance(key, _Glued) else (" " + key if self._spaced else key) for key in new]
+        texts = [key.word if isinstance(key, _Glued) else (" " + key if self.spaced else key) for key in new]
         found = self._tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
         for key, ids in zip(new, found, strict=True):
             self._known[key] = self._without_mark(ids) if isinstance(key, _Glued) else ids
@@ -297,7 +297,7 @@ class Pieces:
             if index:
                 glued = characters or bool(before and word and _CJK.match(before[-1]) and _CJK.match(word[0]))
             else:
-                glued = self._spaced or bool(_CJK.match(word))
+                glued = self.spaced or bool(_CJK.match(word))
             keys.append(_Glued(word) if glued else word)
         return keys
 

@@ -69,7 +69,7 @@ def encode_spans(examples: Several[Example], tokenizer: Any, max_length: int, *,
     DataError for a question that leaves no room.
     """
     found = Spanned()
-    between = "" if _tells_apart(tokenizer) else "\n"
+    between = "" if tells_apart(tokenizer) else "\n"
     rows = [(row, sequence) for row, example in enumerate(examples) for sequence in example.sequences]
     for start in range(0, len(rows), AT_ONCE):
         some = rows[start : start + AT_ONCE]
@@ -167,7 +167,7 @@ def _trimmed(text: str, start: int, end: int) -> tuple[int, int]:
     return start, end
 
 
-def _tells_apart(tokenizer: Any) -> bool:
+def tells_apart(tokenizer: Any) -> bool:
     """Whether the tokenizer puts a special token between two texts."""
     parts = tokenizer("a", "a").sequence_ids(0)
     return any(part is None for part in parts[parts.index(0) : parts.index(1)])

@@ -53,6 +53,16 @@ class TrainConfig(Config):
     """Of the matrix products; weights that learn stay fp32."""
     gradient_checkpointing: bool = False
     """Whether layers are computed anew in the backward pass, which needs less memory and more time."""
+    trunk_cache: Literal["auto", "off", "memory", "disk"] = "auto"
+    """Whether what the layers below the lowest one that learns give for each sequence is computed once and kept, so
+    that steps and evaluations begin above them. auto: where it is right and rows are read more than once, in memory up
+    to trunk_cache_mb, then in a file that vanishes with the run. memory, disk: there alone; refused where it would be
+    wrong. Kept states are those of fp32, whatever `precision` says."""
+    trunk_cache_mb: float = Field(default=1000, ge=0)
+    """Most megabytes of memory for that."""
+    trunk_cache_precision: Literal["exact", "fp16"] = "exact"
+    """exact: kept as computed, and gradients are those without it. fp16: in 16 bits, half as large, each number within
+    1 / 2048 of itself."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes an accelerator where there is one."""
     dropout: bool = False

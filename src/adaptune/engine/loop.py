@@ -133,7 +133,7 @@ class Loop:
         self.model: Any = self.accelerator.prepare_model(assembly) if several else assembly
         self.optimizer = make_optimizer(parameter_groups(assembly, config), config)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self._per_epoch = max(1, batches.per_epoch())
+        self.per_epoch = max(1, batches.per_epoch())
         self.total = plan_steps(batches, config, self.accelerator.num_processes)
         self._first_steps = first_steps(self.assembly, config, self.total)
         self.step = self.epoch = self.batch = 0
@@ -189,7 +189,7 @@ class Loop:
         return Step(
             number=self.step,
             total=self.total,
-            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / self._per_epoch)),
+            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / self.per_epoch)),
             ends_epoch=ends_epoch,
             loss=loss,
             learning_rate=self.optimizer.param_groups[0]["lr"],

@@ -21,7 +21,7 @@ from adaptune.prepare import Prepared, fingerprint_of_tasks, naming
 from adaptune.recipe import MultiTask
 from adaptune.run.kitchen import Kitchen, kitchen_on
 from adaptune.run.measuring import Results, examples_of, parameters_of, scores_of, training_of
-from adaptune.run.training import checkpoint_in, follow
+from adaptune.run.training import above_frozen_layers, checkpoint_in, follow
 
 MEAN = "mean"
 """What is watched: the mean over tasks of each one's own metric."""
@@ -110,7 +110,7 @@ def learn_together(kitchens: Kitchens, folder: RunDir, *, resume: bool) -> Fit:
     )
     rows = chain.from_iterable(kitchen.in_order("train") for kitchen in kitchens.of.values())
     recipe.method.prepare(kitchens.joint.trunk, rows, fit.loop.total)
-    with stopping() as stop:
+    with stopping() as stop, above_frozen_layers(kitchens.of, fit):
         for kitchen in kitchens.of.values():
             own = partial(_own_metric, kitchen)
             fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"), part=kitchen.assembly, evaluate=own)

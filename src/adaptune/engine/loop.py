@@ -18,6 +18,7 @@ from adaptune.core.batch import Batch
 from adaptune.core.errors import TrainingError, Unsupported
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.layers import first_steps, rates_by_layer
+from adaptune.engine.memory import Parts, free_unused
 from adaptune.engine.optimize import make_optimizer, scale
 from adaptune.models.joint import Joint, Learner
 
@@ -56,6 +57,8 @@ class Position:
     """The gradient scaler's, in fp16."""
     memory: dict[str, Any] = field(default_factory=dict)
     """What the method keeps between steps (AdaLoRA's running means)."""
+    parts: int = 1
+    """Into how many each batch is cut since memory did not suffice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,17 +128,15 @@ class Loop:
         self.assembly = assembly.to(self.accelerator.device)
         self.assembly.recomputes = config.gradient_checkpointing
         several = self.accelerator.num_processes > 1
-        if several and isinstance(assembly, Joint):
-            raise Unsupported(
-                f"tasks with shared adapters are trained by one process, and there are "
-                f"{self.accelerator.num_processes}; start it without torchrun, or set adapters=separate"
-            )
+        if several:
+            _check_alone(assembly, batches, self.accelerator.num_processes)
         self.model: Any = self.accelerator.prepare_model(assembly) if several else assembly
         self.optimizer = make_optimizer(parameter_groups(assembly, config), config)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
         self.per_epoch = max(1, batches.per_epoch())
         self.total = plan_steps(batches, config, self.accelerator.num_processes)
         self._first_steps = first_steps(self.assembly, config, self.total)
+        self._parts = Parts(assembly, self.accelerator.num_processes)
         self.step = self.epoch = self.batch = 0
 
     def position(self) -> Position:
@@ -148,6 +149,7 @@ class Loop:
             optimizer=self.optimizer.state_dict(),
             scaler=scaler.state_dict() if scaler else None,
             memory=self.assembly.method.memory(self.assembly.trunk),
+            parts=self._parts.count,
         )
 
     def restore(self, position: Position) -> None:
@@ -157,6 +159,7 @@ class Loop:
         if position.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(position.scaler)
         self.assembly.method.recall(self.assembly.trunk, position.memory)
+        self._parts.count = position.parts
 
     def run(self) -> Iterator[Step]:
         """Step after step from where the loop stands."""
@@ -174,7 +177,6 @@ class Loop:
     def _advance(self, group: list[Batch], *, ends_epoch: bool) -> Step:
         """One optimizer step over the batches of all processes."""
         started = time.perf_counter()
-        torch.manual_seed(self.seed * 1_000_003 + self.step)
         self.assembly.train()
         factor = scale(self.config, self.step, self.total)
         for parameters, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
@@ -203,15 +205,11 @@ class Loop:
         """Gradients of the mean loss over the labelled items of all batches, whatever their number in each."""
         mine, idle = self._mine(group)
         share = 0.0 if idle else 1.0
-        sums = torch.zeros(2, device=self.accelerator.device)
         rows = sum(len(batch.rows) for batch in group)
-        for index, batch in enumerate(mine):
-            last = index == len(mine) - 1
-            with self.accelerator.autocast(), _exchange(self.accelerator, self.model, last):
-                loss = self.model(batch.to(self.accelerator.device))
-                # The number of items is known only after the last batch; that of rows keeps fp16 in range until then.
-                self.accelerator.backward(loss.total * (share / rows))
-            sums += torch.stack([loss.total.detach().float(), loss.items.float()]) * share
+        while (sums := self._attempt(mine, rows, share)) is None:
+            self.optimizer.zero_grad(set_to_none=True)
+            free_unused(self.accelerator.device)
+        self._parts.say(self.step + 1)
         total, count = self.accelerator.reduce(sums, "sum").tolist()
         count = count or 1.0  # no labelled item in the whole step: no gradient
         self._rescale(rows * self.accelerator.num_processes / count)
@@ -219,6 +217,27 @@ class Loop:
         if not math.isfinite(value):
             raise NotFinite("loss", self.step + 1, _rows(group), group[0].task)
         return value
+
+    def _attempt(self, mine: list[Batch], rows: int, share: float) -> torch.Tensor | None:
+        """The sums of losses and items, and gradients; None where memory did not suffice, with gradients of no use.
+
+        Every attempt of a step has the same random numbers to begin with.
+        """
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        sums = torch.zeros(2, device=self.accelerator.device)
+        try:
+            parts = [part for batch in mine for part in self._parts.of(batch)]
+            for index, part in enumerate(parts):
+                last = index == len(parts) - 1
+                with self.accelerator.autocast(), _exchange(self.accelerator, self.model, last):
+                    loss = self.model(part.to(self.accelerator.device))
+                    # The number of items is known only after the last part; that of rows keeps fp16 in range till then.
+                    self.accelerator.backward(loss.total * (share / rows))
+                sums += torch.stack([loss.total.detach().float(), loss.items.float()]) * share
+        except torch.OutOfMemoryError:
+            self._parts.halve(mine, self.step + 1)
+            return None
+        return sums
 
     def _mine(self, group: list[Batch]) -> tuple[list[Batch], bool]:
         """This process's batches; a process that has none repeats one without weight, since all must take part."""
@@ -273,6 +292,15 @@ class Loop:
         else:
             scaler.step(self.optimizer)
             scaler.update()
+
+
+def _check_alone(assembly: Learner, batches: Epochs, processes: int) -> None:
+    """Refuse what one process alone can do. Raises Unsupported."""
+    if isinstance(assembly, Joint):
+        raise Unsupported(
+            f"tasks with shared adapters are trained by one process, and there are {processes}; start it without "
+            "torchrun, or set adapters=separate"
+        )
 
 
 def usual_rate(assembly: Learner) -> float:

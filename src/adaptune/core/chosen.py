@@ -23,6 +23,7 @@ def chosen(batch: Batch, sequences: Sequence[int], *, of_items: bool) -> Batch:
         batch,
         rows=batch.rows[index],
         texts=texts,
+        weights=None if batch.weights is None else batch.weights[index],
         features=None if batch.features is None else batch.features[index],
         labels=batch.labels if batch.labels is None or of_items else batch.labels[index],
     )

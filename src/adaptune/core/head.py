@@ -24,6 +24,8 @@ class LossSum(NamedTuple):
     """() sum over labelled items, differentiable."""
     items: torch.Tensor
     """() number of labelled items (or the sum of their class weights)."""
+    each: torch.Tensor | None = None
+    """(B, 2) of a batch with weights: the loss, without its weight, and the items of each sequence."""
 
 
 class Whole(NamedTuple):

@@ -47,6 +47,10 @@ class TrainConfig(Config):
     """Whether the sequences of a batch stand in one row one behind the other, without padding, each reading itself
     alone. true: refused where that cannot be. auto: where a decoder learns texts, and attention can leave
     out what lies between two sequences."""
+    prune: float = Field(default=0.0, ge=0, le=0.9)
+    """InfoBatch (Qin et al. 2024): from the second epoch on, rows whose last loss is below the mean are left out with
+    this probability, and those of them that stay count 1 / (1 - prune) times, so that gradients stay the same in
+    expectation; the last eighth of the epochs reads all rows. 0: every epoch does."""
     accumulate: int = Field(default=1, ge=1)
     """Batches to an optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -147,7 +147,7 @@ class Fit:
     def _due(self, step: Step) -> bool:
         every = self.config.evaluate_every
         due = step.ends_epoch if every is None else step.number % every == 0
-        return due or step.number == step.total
+        return due or step.last
 
     def _over(self, late: bool) -> bool:
         if self.best.exhausted:

@@ -20,6 +20,7 @@ from adaptune.engine.config import TrainConfig
 from adaptune.engine.layers import first_steps, rates_by_layer
 from adaptune.engine.memory import Parts, free_unused
 from adaptune.engine.optimize import make_optimizer, scale
+from adaptune.engine.pruning import Pruned
 from adaptune.models.joint import Joint, Learner
 
 
@@ -59,6 +60,8 @@ class Position:
     """What the method keeps between steps (AdaLoRA's running means)."""
     parts: int = 1
     """Into how many each batch is cut since memory did not suffice."""
+    losses: dict[str, Any] = field(default_factory=dict)
+    """What is known of the rows' losses, where it decides which of them an epoch leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,8 @@ class Step:
     epoch: float
     """Passes over the data done, with a fraction."""
     ends_epoch: bool
+    last: bool
+    """Whether no other comes."""
     loss: float
     """Mean over labelled items."""
     learning_rate: float
@@ -133,7 +138,7 @@ class Loop:
         self.model: Any = self.accelerator.prepare_model(assembly) if several else assembly
         self.optimizer = make_optimizer(parameter_groups(assembly, config), config)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self.per_epoch = max(1, batches.per_epoch())
+        self.per_epoch = self._in_epoch = max(1, batches.per_epoch())
         self.total = plan_steps(batches, config, self.accelerator.num_processes)
         self._first_steps = first_steps(self.assembly, config, self.total)
         self._parts = Parts(assembly, self.accelerator.num_processes)
@@ -150,6 +155,7 @@ class Loop:
             scaler=scaler.state_dict() if scaler else None,
             memory=self.assembly.method.memory(self.assembly.trunk),
             parts=self._parts.count,
+            losses=self.batches.state() if isinstance(self.batches, Pruned) else {},
         )
 
     def restore(self, position: Position) -> None:
@@ -160,11 +166,14 @@ class Loop:
             self.accelerator.scaler.load_state_dict(position.scaler)
         self.assembly.method.recall(self.assembly.trunk, position.memory)
         self._parts.count = position.parts
+        if isinstance(self.batches, Pruned):
+            self.batches.load(position.losses)
 
     def run(self) -> Iterator[Step]:
         """Step after step from where the loop stands."""
         size = self.config.accumulate * self.accelerator.num_processes
         while self.step < self.total and self.epoch < self.config.epochs:
+            self._begin_epoch()
             remaining = self.batches(self.epoch, skip=self.batch)
             group = list(islice(remaining, size))
             while group and self.step < self.total:
@@ -174,11 +183,25 @@ class Loop:
                 group = following
             self.epoch, self.batch = self.epoch + 1, 0
 
+    def _begin_epoch(self) -> None:
+        if isinstance(self.batches, Pruned):
+            if self.batch == 0:
+                self.batches.begin()
+            self._in_epoch = max(1, self.batches.count(self.epoch))
+
+    @property
+    def _place(self) -> int:
+        """The step, counted from 0, in the schedule: where epochs leave out rows, as far on as without that."""
+        if not isinstance(self.batches, Pruned) or self.config.max_steps is not None:
+            return self.step
+        done = self.epoch * self._in_epoch + max(0, self.batch - self.config.accumulate)
+        return min(self.total - 1, done * self.per_epoch // (self._in_epoch * self.config.accumulate))
+
     def _advance(self, group: list[Batch], *, ends_epoch: bool) -> Step:
         """One optimizer step over the batches of all processes."""
         started = time.perf_counter()
         self.assembly.train()
-        factor = scale(self.config, self.step, self.total)
+        factor = scale(self.config, self._place, self.total)
         for parameters, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             parameters["lr"] = peak * factor
         loss = self._backward(group)
@@ -191,8 +214,9 @@ class Loop:
         return Step(
             number=self.step,
             total=self.total,
-            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / self.per_epoch)),
+            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / self._in_epoch)),
             ends_epoch=ends_epoch,
+            last=self.step == self.total or (ends_epoch and self.epoch + 1 >= self.config.epochs),
             loss=loss,
             learning_rate=self.optimizer.param_groups[0]["lr"],
             norm=norm,
@@ -224,7 +248,7 @@ class Loop:
         Every attempt of a step has the same random numbers to begin with.
         """
         torch.manual_seed(self.seed * 1_000_003 + self.step)
-        sums = torch.zeros(2, device=self.accelerator.device)
+        sums, losses = torch.zeros(2, device=self.accelerator.device), []
         try:
             parts = [part for batch in mine for part in self._parts.of(batch)]
             for index, part in enumerate(parts):
@@ -234,9 +258,13 @@ class Loop:
                     # The number of items is known only after the last part; that of rows keeps fp16 in range till then.
                     self.accelerator.backward(loss.total * (share / rows))
                 sums += torch.stack([loss.total.detach().float(), loss.items.float()]) * share
+                losses.append((part.rows, loss.each))
         except torch.OutOfMemoryError:
             self._parts.halve(mine, self.step + 1)
             return None
+        for seen, each in losses:
+            if each is not None and isinstance(self.batches, Pruned):
+                self.batches.observe(seen, each)
         return sums
 
     def _mine(self, group: list[Batch]) -> tuple[list[Batch], bool]:
@@ -267,7 +295,7 @@ class Loop:
     def _hold_back(self) -> None:
         """Weights whose turn has not come lose their gradient, and so neither move nor count in its norm."""
         for parameter in self._with_gradient():
-            if self._first_steps.get(id(parameter), 0) > self.step:
+            if self._first_steps.get(id(parameter), 0) > self._place:
                 parameter.grad = None
 
     def _clip(self, group: list[Batch]) -> float | None:
@@ -300,6 +328,11 @@ def _check_alone(assembly: Learner, batches: Epochs, processes: int) -> None:
         raise Unsupported(
             f"tasks with shared adapters are trained by one process, and there are {processes}; start it without "
             "torchrun, or set adapters=separate"
+        )
+    if isinstance(batches, Pruned):
+        raise Unsupported(
+            f"train.prune is {batches.rate:g}, and each of {processes} processes would know the losses of its own rows "
+            "alone; set train.prune=0"
         )
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Index
+from adaptune.core.chosen import chosen, states_of, units_of
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
@@ -100,7 +101,21 @@ class Assembly(nn.Module):
 
     def forward(self, batch: Batch) -> LossSum:
         """The loss over a batch, as sum and count."""
-        return self.head.loss(self.layer, self.hidden(batch), batch)
+        hidden = self.hidden(batch)
+        return self.head.loss(self.layer, hidden, batch) if batch.weights is None else self._weighed(hidden, batch)
+
+    def _weighed(self, hidden: Tensor, batch: Batch) -> LossSum:
+        """The sum over weight times loss of what stands together, beside the loss of each sequence."""
+        assert batch.weights is not None
+        found, weights, each = [], [], hidden.new_zeros(len(batch.rows), 2, dtype=torch.float32)
+        for places in units_of(batch, whole_rows=self.head.whole_rows):
+            some = chosen(batch, places, of_items=self.head.labels_items)
+            one = self.head.loss(self.layer, states_of(hidden, batch, places), some)
+            found.append(one)
+            weights.append(batch.weights[places[0]])
+            each[places[0]] = torch.stack([one.total.detach().float(), one.items.float()])
+        total = (torch.stack([one.total for one in found]) * torch.stack(weights)).sum()
+        return LossSum(total, torch.stack([one.items for one in found]).sum(), each)
 
     @contextmanager
     def remembering(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ from adaptune.bundle.manifest import Ancestor
 from adaptune.bundle.start import continue_from, continued_labels
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
+from adaptune.core.errors import Unsupported
 from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.log import notice, warn
 from adaptune.core.types import Answer, Example, OfSpan, Scores
@@ -24,6 +25,7 @@ from adaptune.data.samples import LENGTHS, WARM_START, Sample, sample
 from adaptune.data.stored import Stored, answered
 from adaptune.data.tokens import Tokens, encoded_all
 from adaptune.engine.packing import packs
+from adaptune.engine.pruning import Pruned, check_pruning
 from adaptune.engine.trunk_cache import Read
 from adaptune.evaluate.likelihood import likelihood, with_likelihood
 from adaptune.evaluate.predict import AHEAD, WRITTEN_AHEAD, predict, stream
@@ -98,8 +100,20 @@ class Kitchen:
             return scores
         return with_likelihood(scores, self.assembly, self.encoded[part], batch_tokens=size)
 
-    def batches(self, seed: int | None = None) -> Batches | ChunkedBatches:
-        """The batches to train on, in an order by the recipe's seed or another."""
+    def batches(self, seed: int | None = None) -> Batches | ChunkedBatches | Pruned:
+        """The batches to train on, in an order by the recipe's seed or another. Raises Unsupported."""
+        batches = self._batches(seed)
+        if not self.recipe.train.prune:
+            return batches
+        check_pruning(self.recipe.train, self.recipe.method, self.assembly.head)
+        if isinstance(batches, ChunkedBatches):
+            raise Unsupported(
+                f"train.prune is {self.recipe.train.prune:g}, and rows are streamed, whose losses are not kept; set "
+                "data.stream=never where they fit into memory, or train.prune=0"
+            )
+        return Pruned(batches, self.recipe.train)
+
+    def _batches(self, seed: int | None) -> Batches | ChunkedBatches:
         train, of_base = self.recipe.train, self.assembly.backbone
         return batches_of(
             self.encoded["train"] if self.tokens is None else self.tokens,

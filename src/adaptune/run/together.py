@@ -14,6 +14,7 @@ from adaptune.data.batches import Batches
 from adaptune.data.mixing import Mixed, Mixing
 from adaptune.data.stored import Stored, answered
 from adaptune.engine.fit import Fit
+from adaptune.engine.pruning import Pruned
 from adaptune.engine.signals import stopping
 from adaptune.models.joint import Joint, Output
 from adaptune.models.load import load_backbone
@@ -91,6 +92,11 @@ def set_up_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> Kitchen
 
 def _in_memory(kitchen: Kitchen, seed: int) -> Batches:
     batches = kitchen.batches(seed)
+    if isinstance(batches, Pruned):
+        raise Unsupported(
+            f"train.prune is {kitchen.recipe.train.prune:g}, and tasks that share adapters are mixed by their numbers "
+            "of rows; set train.prune=0 or adapters=separate"
+        )
     assert isinstance(batches, Batches), "streamed rows were refused"
     return batches
 

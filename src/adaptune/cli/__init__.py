@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 import adaptune
-from adaptune.cli import exchange, serving
+from adaptune.cli import estimating, exchange, serving
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -307,6 +307,7 @@ def demo(
     show_all(out, model=model, data=data, everything=everything)
 
 
+app.command()(estimating.estimate)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)

@@ -54,6 +54,25 @@ def test_a_run_says_what_it_keeps_and_ends_as_it_would_without(
         adaptune.train(recipe, f"out={tmp_path}/whole", "method.skip_layers=0", "train.trunk_cache=memory")
 
 
+def test_tasks_that_share_an_adapter_share_what_is_kept(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "numbers.csv").write_text(
+        (tmp_path / "rows.csv").read_text().replace(",yes", ",1").replace(",no", ",0")
+    )
+    one, other = "{task: classify, data: {train: rows.csv}}", "{task: regress, data: {train: numbers.csv}}"
+    lines = recipe.read_text().replace("task: classify\n", f"tasks:\n  one: {one}\n  other: {other}\n")
+    recipe.write_text(lines.replace("data: {train: rows.csv}\nmodel", "adapters: shared\nmodel"))
+    kept = adaptune.train(recipe, f"out={tmp_path}/kept", "train.trunk_cache=memory")
+    assert "what they give for 96 sequences is kept" in capsys.readouterr().err
+    plain = adaptune.train(recipe, f"out={tmp_path}/plain", "train.trunk_cache=off")
+    one_state, other_state = (load_file(run.bundle / "weights.safetensors") for run in (kept, plain))
+    for name, tensor in one_state.items():
+        assert tensor.allclose(other_state[name], atol=1e-3), name
+    with pytest.raises(Unsupported, match="tasks that share adapters are mixed by their numbers of rows"):
+        adaptune.train(recipe, f"out={tmp_path}/pruned", "train.prune=0.5")
+
+
 @pytest.mark.parametrize("settings", [("train.trunk_cache=disk",), ("train.prune=0.7", "train.epochs=4")])
 def test_an_interrupted_run_goes_on_to_the_same_weights_bit_for_bit(
     recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from adaptune.core.batch import Batch, Encoded
-from adaptune.data.batches import Batches, Budget, collate
+from adaptune.core.errors import TrainingError
+from adaptune.data.batches import Batches, Budget, collate, joined
 from adaptune.engine.best import Best
 from adaptune.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from adaptune.engine.config import TrainConfig
@@ -166,6 +167,84 @@ def _told(event: Step | Evaluation) -> tuple[Any, ...]:
     if isinstance(event, Step):
         return event.number, event.loss
     return event.step, event.epoch, event.scores, event.gained
+
+
+class Small:
+    """Stands in a model's place on a device whose memory holds so many tokens of a pass."""
+
+    def __init__(self, assembly: Assembly, tokens: int) -> None:
+        self.tokens, self.passes = tokens, list[int]()
+        assembly.trunk.register_forward_pre_hook(self._enter, with_kwargs=True)
+        assembly.layer.register_forward_hook(self._leave)
+
+    def _enter(self, _: Any, __: Any, named: dict[str, Any]) -> None:
+        self.passes.append(named["input_ids"].numel())
+        if self.passes[-1] > self.tokens:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def _leave(self, *_: Any) -> None:
+        """Heads see hidden states of passes that had room alone."""
+        assert self.passes[-1] <= self.tokens
+
+
+@pytest.mark.parametrize(
+    ("family", "head"),
+    [("bert", "classify"), ("bert", "tag"), ("bert", "choose"), ("bert", "span"), ("t5", "generate")],
+)
+def test_a_step_for_which_memory_does_not_suffice_is_computed_in_parts_with_the_same_gradients(
+    assemble: Assemble, encoded_for: Rows, capsys: pytest.CaptureFixture[str], family: str, head: str
+) -> None:
+    method = {"name": "lora", "rank": 4}
+    one, two = assemble(family, method, head), assemble(family, method, head)
+    _still(one)
+    _still(two)
+    encoded = encoded_for(one, rows=16)
+    half = len(encoded) // 2
+    batches = _batches(one, encoded, *([half, len(encoded) - half] if head != "choose" else [len(encoded)]))
+    whole = _gradients(one, batches)
+    tokens = max(batch.mask.numel() for batch in batches.batches)
+    small = Small(two, tokens // 3)
+    assert _distance(whole, _gradients(two, batches)) < 1e-5
+    assert small.passes[0] > small.tokens
+    assert len(small.passes) > 4
+    assert capsys.readouterr().err.replace("\n", " ").count("the device has no memory for the batches of step 1") == 1
+
+
+def test_a_packed_step_is_computed_in_parts_too(assemble: Assemble, encoded_for: Rows) -> None:
+    one, two = (assemble("llama", {"name": "lora"}, "generate") for _ in range(2))
+    packed = Fixed([joined(encoded_for(one, rows=9))])
+    whole = _gradients(one, packed)
+    Small(two, packed.batches[0].mask.numel() // 2)
+    assert _distance(whole, _gradients(two, packed)) < 1e-5
+
+
+def test_parts_are_remembered_by_a_checkpoint(assemble: Assemble, encoded_for: Rows) -> None:
+    assembly = assemble("bert", {"name": "lora"})
+    batches, config = _batches(assembly, encoded_for(assembly, rows=8), 8), TrainConfig(max_steps=2, device="cpu")
+    small = Small(assembly, batches.batches[0].mask.numel() // 2)
+    step = next(iter(train(assembly, batches, config, seed=0)))
+    assert step.loop.position().parts == 2
+    small.passes.clear()
+    list(train(assembly, batches, config, seed=0, position=step.loop.position()))
+    assert max(small.passes) <= small.tokens
+
+
+def test_where_parts_would_change_the_loss_or_do_not_help_the_remedy_is_told(
+    assemble: Assemble, encoded_for: Rows
+) -> None:
+    config = TrainConfig(max_steps=1, device="cpu")
+    for head, tokens, told in (
+        ("retrieve", 60, "head 'retrieve' compares the rows of a batch with each other, .*; lower train.batch_rows"),
+        (
+            "classify",
+            1,
+            r"no memory for a batch of [\d,]+ tokens in step 1, not even row by row; lower model.max_length",
+        ),
+    ):
+        assembly = assemble("bert", {"name": "lora"}, head)
+        Small(assembly, tokens)
+        with pytest.raises(TrainingError, match=told):
+            list(train(assembly, _batches(assembly, encoded_for(assembly, rows=8), 8), config, seed=0))
 
 
 @pytest.mark.parametrize("head", ["classify", "tag", "crf"])

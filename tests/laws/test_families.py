@@ -11,8 +11,11 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, DynamicCache, EncoderDecoderCache
 
 from adaptune.core.backbone import Roles, Stack
+from adaptune.core.batch import Batch
 from adaptune.core.errors import ModelError
+from adaptune.models.below import Below
 from adaptune.models.families import FAMILIES, fitted, layers_of, roles_of
+from adaptune.models.remembered import Remembered
 
 _ENCODER = {
     "vocab_size": 60,
@@ -336,3 +339,31 @@ def test_a_weight_that_no_role_covers_is_refused_by_name() -> None:
     model.surplus = nn.Linear(2, 2)
     with pytest.raises(ModelError, match=r"'surplus\.weight' of this bert model has no place"):
         tiny_roles(model)
+
+
+ONE_STACK = [name for name, roles in FAMILIES.items() if len(roles.stacks) == 1 and not roles.shares_layers]
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+@pytest.mark.parametrize("family", [*ONE_STACK, "a DeBERTa with a convolution"])
+def test_a_trunk_whose_first_layers_stand_still_gives_what_it_gives_as_a_whole(family: str, depth: int) -> None:
+    name, changes = SIZES.get(family, (family, {}))
+    model = tiny(name, **changes)
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    batch = Batch(torch.arange(2), mask, ids=IDS)
+    below = Below(model, tiny_roles(model), depth, Remembered())
+
+    def hidden(batch: Batch) -> torch.Tensor:
+        with torch.no_grad():
+            states: torch.Tensor = model(input_ids=batch.ids, attention_mask=batch.mask).last_hidden_state
+        return states * batch.mask[:, :, None]
+
+    whole = hidden(batch)
+    below.keep(batch, hidden)
+    other = Batch(torch.arange(2), mask.flip(0), ids=IDS.flip(0))
+    kept = below.store.get(other)
+    assert kept is not None
+    with below.standing(kept):
+        assert torch.allclose(hidden(other), whole.flip(0), atol=1e-6)
+        assert not torch.allclose(hidden(batch), whole, atol=1e-3), "the first layers were to stand still"
+    assert torch.equal(hidden(batch), whole)

@@ -175,8 +175,8 @@ def _low_rank(bundle: Bundle, changes: Sequence[dict[str, Change]], merge: Merge
     paths = list(dict.fromkeys(path for one in changes for path in one))
     pairs = {path: _pair([one.get(path) for one in changes], merge) for path in paths}
     rank = max(len(down) for down, _ in pairs.values())
-    targets = targets_of(share(backbone.trunk), backbone.roles, paths)
-    method = METHODS.make({"name": "lora", "rank": rank, "alpha": rank, "targets": targets})
+    targets, skip = targets_of(share(backbone.trunk), backbone.roles, paths)
+    method = METHODS.make({"name": "lora", "rank": rank, "alpha": rank, "targets": targets, "skip_layers": skip})
     state = {}
     for path, (down, up) in pairs.items():
         missing = rank - len(down)

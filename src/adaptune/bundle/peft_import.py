@@ -105,7 +105,7 @@ def adopt(found: PeftFolder, backbone: Backbone) -> Adopted:
     settings = _settings(found, kind)
     if "targets" in kind.model_fields:
         trunk = share(backbone.trunk)
-        settings["targets"] = targets_of(trunk, backbone.roles, _matrices(trunk, below))
+        settings["targets"], settings["skip_layers"] = targets_of(trunk, backbone.roles, _matrices(trunk, below))
     try:
         method = kind.model_validate(settings)
     except ValidationError as error:

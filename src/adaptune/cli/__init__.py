@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import adaptune
-from adaptune.cli import exchange, predicting, serving, watching
+from adaptune.cli import estimating, exchange, predicting, serving, watching
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -278,6 +278,7 @@ def demo(
     show_all(out, model=model, data=data, everything=everything)
 
 
+app.command()(estimating.estimate)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)

@@ -84,6 +84,8 @@ class Batch:
     """(B) what answers quote."""
     offsets: torch.Tensor | None = None
     """(N, 2) where each item stands in its text, in characters."""
+    weights: torch.Tensor | None = None
+    """(B,) what the loss of each sequence is multiplied by; None: 1."""
     lengths: tuple[int, ...] | None = None
     """Of a packed batch: how many tokens each sequence has; None: a row of tensors is one sequence."""
     end: int | None = None

@@ -11,7 +11,7 @@ from adaptune.core.config import Part
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
 from adaptune.core.task import Task
-from adaptune.core.types import Answer, Labels, OfSequence, Reading, Target, Writing
+from adaptune.core.types import Answer, Labels, OfItself, OfSequence, OfText, OfWords, Reading, Target, Writing
 
 LOG_LIKELIHOOD = "log_likelihood"
 """What training watches for heads that read words: larger is better, and no text need be generated to know it."""
@@ -24,6 +24,8 @@ class LossSum(NamedTuple):
     """() sum over labelled items, differentiable."""
     items: torch.Tensor
     """() number of labelled items (or the sum of their class weights)."""
+    each: torch.Tensor | None = None
+    """(B, 2) of a batch with weights: the loss, without its weight, and the items of each sequence."""
 
 
 class Whole(NamedTuple):
@@ -53,6 +55,11 @@ class Head(Part, ABC):
     """Whether its layer has weights of its own."""
     writes: ClassVar[bool] = False
     """Whether its answers are texts that the whole model generates; its metric in training is the log-likelihood."""
+
+    @property
+    def labels_items(self) -> bool:
+        """Whether labels in a batch are one an item, not one a sequence."""
+        return self.target in (OfWords, OfText, OfItself)
 
     @property
     def own_tokens(self) -> tuple[str, ...]:

@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     import torch as torch
     import transformers as transformers
 
+    from adaptune.core import chunked as chunked
     from adaptune.core import shell as shell
 else:
     peft = _Lazy("peft")
     torch = _Lazy("torch")
     transformers = _Lazy("transformers")
+    chunked = _Lazy("adaptune.core.chunked")
     shell = _Lazy("adaptune.core.shell")
 
 # Libraries without type hints of their own.

@@ -61,12 +61,18 @@ class Batches:
         self._lengths = np.array([sequence.length for sequence in encoded], dtype=np.int64)
         self._rows = _rows(encoded) if whole_rows else None
 
-    def plan(self, epoch: int) -> list[NDArray[np.int64]]:
-        """Indices of the sequences of each batch, in the order of one epoch."""
+    def plan(self, epoch: int, kept: NDArray[np.bool_] | None = None) -> list[NDArray[np.int64]]:
+        """Indices of the sequences of each batch, in the order of one epoch.
+
+        `kept`: which rows it reads; None: all.
+        """
         generator = np.random.default_rng([self.seed, epoch])
         if self._rows is not None:
-            return self._plan_rows(self._rows, generator)
+            rows = [row for row in self._rows if kept is None or kept[self.encoded[row[0]].row]]
+            return self._plan_rows(rows, generator)
         order = generator.permutation(len(self.encoded))
+        if kept is not None:
+            order = order[[bool(kept[self.encoded[index].row]) for index in order.tolist()]]
         mean = max(1.0, float(self._lengths.mean()))
         window = WINDOW * max(1, min(self.budget.rows, int(self.budget.tokens / mean)))
         batches = []
@@ -90,9 +96,9 @@ class Batches:
             batches += pack([rows[index] for index in part], self._lengths, self.budget)
         return [batches[index] for index in generator.permutation(len(batches))]
 
-    def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of one epoch, after the first `skip`."""
-        for indices in self.plan(epoch)[skip:]:
+    def __call__(self, epoch: int, skip: int = 0, *, kept: NDArray[np.bool_] | None = None) -> Iterator[Batch]:
+        """The batches of one epoch, after the first `skip`; `kept`: which rows it reads."""
+        for indices in self.plan(epoch, kept)[skip:]:
             given = [self._given(index, epoch) for index in indices.tolist()]
             yield joined(given) if self.packed else collate(given, self.pad)
 
@@ -106,9 +112,9 @@ class Batches:
         """How many batches the first epoch has; later ones may differ by a few."""
         return self.count(0)
 
-    def count(self, epoch: int) -> int:
-        """How many batches an epoch has."""
-        return len(self.plan(epoch))
+    def count(self, epoch: int, *, kept: NDArray[np.bool_] | None = None) -> int:
+        """How many batches an epoch has; `kept`: which rows it reads."""
+        return len(self.plan(epoch, kept))
 
 
 def cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) -> Iterator[NDArray[np.int64]]:

@@ -47,12 +47,26 @@ class TrainConfig(Config):
     """Whether the sequences of a batch stand in one row one behind the other, without padding, each reading itself
     alone. true: refused where that cannot be. auto: where a decoder learns texts, and attention can leave
     out what lies between two sequences."""
+    prune: float = Field(default=0.0, ge=0, le=0.9)
+    """InfoBatch (Qin et al. 2024): from the second epoch on, rows whose last loss is below the mean are left out with
+    this probability, and those of them that stay count 1 / (1 - prune) times, so that gradients stay the same in
+    expectation; the last eighth of the epochs reads all rows. 0: every epoch does."""
     accumulate: int = Field(default=1, ge=1)
     """Batches to an optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Of the matrix products; weights that learn stay fp32."""
     gradient_checkpointing: bool = False
     """Whether layers are computed anew in the backward pass, which needs less memory and more time."""
+    trunk_cache: Literal["auto", "off", "memory", "disk"] = "auto"
+    """Whether what the layers below the lowest one that learns give for each sequence is computed once and kept, so
+    that steps and evaluations begin above them. auto: where it is right and rows are read more than once, in memory up
+    to trunk_cache_mb, then in a file that vanishes with the run. memory, disk: there alone; refused where it would be
+    wrong. Kept states are those of fp32, whatever `precision` says."""
+    trunk_cache_mb: float = Field(default=1000, ge=0)
+    """Most megabytes of memory for that."""
+    trunk_cache_precision: Literal["exact", "fp16"] = "exact"
+    """exact: kept as computed, and gradients are those without it. fp16: in 16 bits, half as large, each number within
+    1 / 2048 of itself."""
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     """Where to train; auto takes an accelerator where there is one."""
     dropout: bool = False

@@ -71,6 +71,13 @@ class Fit:
         """Of training so far, over all its parts."""
         return time.monotonic() - self._started
 
+    @property
+    def passes_left(self) -> float:
+        """Over the training rows, about: those of the steps to come, and that of the warm start."""
+        steps = (self.loop.total - self.loop.step) * self.config.accumulate / self.loop.per_epoch
+        warm = self.config.warm_start and not self._resumed
+        return steps + sum(1 for part in self.assembly.parts[:1] if warm and part.head.linear(part.layer) is not None)
+
     def warm_start(
         self,
         train: Iterable[Batch],
@@ -140,7 +147,7 @@ class Fit:
     def _due(self, step: Step) -> bool:
         every = self.config.evaluate_every
         due = step.ends_epoch if every is None else step.number % every == 0
-        return due or step.number == step.total
+        return due or step.last
 
     def _over(self, late: bool) -> bool:
         if self.best.exhausted:

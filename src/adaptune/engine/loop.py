@@ -18,7 +18,9 @@ from adaptune.core.batch import Batch
 from adaptune.core.errors import TrainingError, Unsupported
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.layers import first_steps, rates_by_layer
+from adaptune.engine.memory import Parts, free_unused
 from adaptune.engine.optimize import make_optimizer, scale
+from adaptune.engine.pruning import Pruned
 from adaptune.models.joint import Joint, Learner
 
 
@@ -56,6 +58,10 @@ class Position:
     """The gradient scaler's, in fp16."""
     memory: dict[str, Any] = field(default_factory=dict)
     """What the method keeps between steps (AdaLoRA's running means)."""
+    parts: int = 1
+    """Into how many each batch is cut since memory did not suffice."""
+    losses: dict[str, Any] = field(default_factory=dict)
+    """What is known of the rows' losses, where it decides which of them an epoch leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,8 @@ class Step:
     epoch: float
     """Passes over the data done, with a fraction."""
     ends_epoch: bool
+    last: bool
+    """Whether no other comes."""
     loss: float
     """Mean over labelled items."""
     learning_rate: float
@@ -125,17 +133,15 @@ class Loop:
         self.assembly = assembly.to(self.accelerator.device)
         self.assembly.recomputes = config.gradient_checkpointing
         several = self.accelerator.num_processes > 1
-        if several and isinstance(assembly, Joint):
-            raise Unsupported(
-                f"tasks with shared adapters are trained by one process, and there are "
-                f"{self.accelerator.num_processes}; start it without torchrun, or set adapters=separate"
-            )
+        if several:
+            _check_alone(assembly, batches, self.accelerator.num_processes)
         self.model: Any = self.accelerator.prepare_model(assembly) if several else assembly
         self.optimizer = make_optimizer(parameter_groups(assembly, config), config)
         self._peaks = [group["lr"] for group in self.optimizer.param_groups]
-        self._per_epoch = max(1, batches.per_epoch())
+        self.per_epoch = self._in_epoch = max(1, batches.per_epoch())
         self.total = plan_steps(batches, config, self.accelerator.num_processes)
         self._first_steps = first_steps(self.assembly, config, self.total)
+        self._parts = Parts(assembly, self.accelerator.num_processes)
         self.step = self.epoch = self.batch = 0
 
     def position(self) -> Position:
@@ -148,6 +154,8 @@ class Loop:
             optimizer=self.optimizer.state_dict(),
             scaler=scaler.state_dict() if scaler else None,
             memory=self.assembly.method.memory(self.assembly.trunk),
+            parts=self._parts.count,
+            losses=self.batches.state() if isinstance(self.batches, Pruned) else {},
         )
 
     def restore(self, position: Position) -> None:
@@ -157,11 +165,15 @@ class Loop:
         if position.scaler is not None and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(position.scaler)
         self.assembly.method.recall(self.assembly.trunk, position.memory)
+        self._parts.count = position.parts
+        if isinstance(self.batches, Pruned):
+            self.batches.load(position.losses)
 
     def run(self) -> Iterator[Step]:
         """Step after step from where the loop stands."""
         size = self.config.accumulate * self.accelerator.num_processes
         while self.step < self.total and self.epoch < self.config.epochs:
+            self._begin_epoch()
             remaining = self.batches(self.epoch, skip=self.batch)
             group = list(islice(remaining, size))
             while group and self.step < self.total:
@@ -171,12 +183,25 @@ class Loop:
                 group = following
             self.epoch, self.batch = self.epoch + 1, 0
 
+    def _begin_epoch(self) -> None:
+        if isinstance(self.batches, Pruned):
+            if self.batch == 0:
+                self.batches.begin()
+            self._in_epoch = max(1, self.batches.count(self.epoch))
+
+    @property
+    def _place(self) -> int:
+        """The step, counted from 0, in the schedule: where epochs leave out rows, as far on as without that."""
+        if not isinstance(self.batches, Pruned) or self.config.max_steps is not None:
+            return self.step
+        done = self.epoch * self._in_epoch + max(0, self.batch - self.config.accumulate)
+        return min(self.total - 1, done * self.per_epoch // (self._in_epoch * self.config.accumulate))
+
     def _advance(self, group: list[Batch], *, ends_epoch: bool) -> Step:
         """One optimizer step over the batches of all processes."""
         started = time.perf_counter()
-        torch.manual_seed(self.seed * 1_000_003 + self.step)
         self.assembly.train()
-        factor = scale(self.config, self.step, self.total)
+        factor = scale(self.config, self._place, self.total)
         for parameters, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             parameters["lr"] = peak * factor
         loss = self._backward(group)
@@ -189,8 +214,9 @@ class Loop:
         return Step(
             number=self.step,
             total=self.total,
-            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / self._per_epoch)),
+            epoch=self.epoch + (1.0 if ends_epoch else min(1.0, self.batch / self._in_epoch)),
             ends_epoch=ends_epoch,
+            last=self.step == self.total or (ends_epoch and self.epoch + 1 >= self.config.epochs),
             loss=loss,
             learning_rate=self.optimizer.param_groups[0]["lr"],
             norm=norm,
@@ -203,15 +229,11 @@ class Loop:
         """Gradients of the mean loss over the labelled items of all batches, whatever their number in each."""
         mine, idle = self._mine(group)
         share = 0.0 if idle else 1.0
-        sums = torch.zeros(2, device=self.accelerator.device)
         rows = sum(len(batch.rows) for batch in group)
-        for index, batch in enumerate(mine):
-            last = index == len(mine) - 1
-            with self.accelerator.autocast(), _exchange(self.accelerator, self.model, last):
-                loss = self.model(batch.to(self.accelerator.device))
-                # The number of items is known only after the last batch; that of rows keeps fp16 in range until then.
-                self.accelerator.backward(loss.total * (share / rows))
-            sums += torch.stack([loss.total.detach().float(), loss.items.float()]) * share
+        while (sums := self._attempt(mine, rows, share)) is None:
+            self.optimizer.zero_grad(set_to_none=True)
+            free_unused(self.accelerator.device)
+        self._parts.say(self.step + 1)
         total, count = self.accelerator.reduce(sums, "sum").tolist()
         count = count or 1.0  # no labelled item in the whole step: no gradient
         self._rescale(rows * self.accelerator.num_processes / count)
@@ -219,6 +241,31 @@ class Loop:
         if not math.isfinite(value):
             raise NotFinite("loss", self.step + 1, _rows(group), group[0].task)
         return value
+
+    def _attempt(self, mine: list[Batch], rows: int, share: float) -> torch.Tensor | None:
+        """The sums of losses and items, and gradients; None where memory did not suffice, with gradients of no use.
+
+        Every attempt of a step has the same random numbers to begin with.
+        """
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        sums, losses = torch.zeros(2, device=self.accelerator.device), []
+        try:
+            parts = [part for batch in mine for part in self._parts.of(batch)]
+            for index, part in enumerate(parts):
+                last = index == len(parts) - 1
+                with self.accelerator.autocast(), _exchange(self.accelerator, self.model, last):
+                    loss = self.model(part.to(self.accelerator.device))
+                    # The number of items is known only after the last part; that of rows keeps fp16 in range till then.
+                    self.accelerator.backward(loss.total * (share / rows))
+                sums += torch.stack([loss.total.detach().float(), loss.items.float()]) * share
+                losses.append((part.rows, loss.each))
+        except torch.OutOfMemoryError:
+            self._parts.halve(mine, self.step + 1)
+            return None
+        for seen, each in losses:
+            if each is not None and isinstance(self.batches, Pruned):
+                self.batches.observe(seen, each)
+        return sums
 
     def _mine(self, group: list[Batch]) -> tuple[list[Batch], bool]:
         """This process's batches; a process that has none repeats one without weight, since all must take part."""
@@ -248,7 +295,7 @@ class Loop:
     def _hold_back(self) -> None:
         """Weights whose turn has not come lose their gradient, and so neither move nor count in its norm."""
         for parameter in self._with_gradient():
-            if self._first_steps.get(id(parameter), 0) > self.step:
+            if self._first_steps.get(id(parameter), 0) > self._place:
                 parameter.grad = None
 
     def _clip(self, group: list[Batch]) -> float | None:
@@ -273,6 +320,20 @@ class Loop:
         else:
             scaler.step(self.optimizer)
             scaler.update()
+
+
+def _check_alone(assembly: Learner, batches: Epochs, processes: int) -> None:
+    """Refuse what one process alone can do. Raises Unsupported."""
+    if isinstance(assembly, Joint):
+        raise Unsupported(
+            f"tasks with shared adapters are trained by one process, and there are {processes}; start it without "
+            "torchrun, or set adapters=separate"
+        )
+    if isinstance(batches, Pruned):
+        raise Unsupported(
+            f"train.prune is {batches.rate:g}, and each of {processes} processes would know the losses of its own rows "
+            "alone; set train.prune=0"
+        )
 
 
 def usual_rate(assembly: Learner) -> float:

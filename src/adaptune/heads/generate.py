@@ -10,7 +10,7 @@ from adaptune.core.backbone import Backbone, Roles
 from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum, Whole
-from adaptune.core.lazy import shell, torch
+from adaptune.core.lazy import chunked, shell, torch
 from adaptune.core.types import Answer, Labels, OfText, Target, Writing
 
 CELLS = 2**24
@@ -97,25 +97,11 @@ class GenerateHead(Head):
 
 
 def log_probabilities(layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
-    """(B, T, D) -> (N,) of each labelled token, in fp32; chunks of logits are computed anew for their gradient."""
+    """(B, T, D) -> (N,) of each labelled token, in fp32; other positions never meet the output layer."""
     if batch.sequence_of is None or batch.token_of is None or batch.labels is None:
         return hidden[:0, 0, 0].float()
     items = hidden[batch.sequence_of, batch.token_of]
-    size = max(1, CELLS // _width(layer))
-    if len(items) <= size:
-        return _of_labels(layer, items, batch.labels)
-    checkpoint = torch.utils.checkpoint.checkpoint
-    parts = [
-        checkpoint(_of_labels, layer, some, labels, use_reentrant=False)
-        for some, labels in zip(torch.split(items, size), torch.split(batch.labels, size), strict=True)
-    ]
-    return torch.cat(parts)
-
-
-def _of_labels(layer: torch.nn.Module, items: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """(N, D), (N,) -> (N,)"""
-    logits = layer(items).float()
-    return -torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    return chunked.log_probabilities_of(layer, items, batch.labels, at_once=max(1, CELLS // _width(layer)))
 
 
 def _width(layer: Any) -> int:

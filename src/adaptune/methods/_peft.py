@@ -12,7 +12,8 @@ from pydantic import AfterValidator, Field
 from adaptune.core.backbone import Roles, Stack
 from adaptune.core.errors import Unsupported, nearest
 from adaptune.core.lazy import peft, torch, transformers
-from adaptune.core.method import Member, Method, PeftFiles, Rows, State
+from adaptune.core.method import Member, PeftFiles, Rows, State
+from adaptune.methods._skipping import SkipsLayers
 from adaptune.methods._stacked import Change, mix
 
 ROLES = ("attention", "query_value", "mlp", "all")
@@ -20,7 +21,7 @@ ADAPTER = "default"
 """peft's name of the one adapter that learns."""
 
 
-class OnPeft(Method):
+class OnPeft(SkipsLayers):
     """A method whose layers are peft's: each wraps one matrix of the trunk and computes its output and a change."""
 
     peft_format: ClassVar[bool] = True
@@ -46,9 +47,10 @@ class OnPeft(Method):
             changes.append(method.changes(trunk, state))
         return mix(trunk, changes, rows)
 
-    def first_layer(self, trunk: torch.nn.Module, roles: Roles) -> int | None:
-        # The input of a decoder's first layer is not all that it reads: the encoder's output changes too.
-        return 0 if len(roles.stacks) == 1 else None
+    def target_modules(self, trunk: torch.nn.Module, roles: Roles, targets: str | list[str]) -> list[str]:
+        """The chosen matrices of the layers that do not go without, as peft names them. Raises Unsupported."""
+        self.check_stacks(trunk, roles)
+        return target_modules(trunk, roles, targets, self.skip_layers)
 
     def peft_files(self, trunk: torch.nn.Module) -> PeftFiles:
         return PeftFiles(peft_config(trunk), peft_tensors(self.state(trunk)))
@@ -81,33 +83,35 @@ def check_shape(name: str, tensor: torch.Tensor, expected: Collection[int]) -> N
         )
 
 
-def targets_of(trunk: torch.nn.Module, roles: Roles, paths: Collection[str]) -> str | list[str]:
-    """The role, or the names within a layer, that mean just these matrices. Raises Unsupported where none do."""
+def targets_of(trunk: torch.nn.Module, roles: Roles, paths: Collection[str]) -> tuple[str | list[str], int]:
+    """`targets` and `skip_layers` that mean just these matrices. Raises Unsupported where none do."""
+    by_layer = matrices(trunk, roles, lambda _stack, inside: inside)
+    changed = [(layer, name) for layer, name in by_layer if f"{layer}.{name}" in paths]
+    skip = min((int(layer.rpartition(".")[2]) for layer, _ in changed), default=0)
     for role in ROLES:
-        if _chosen(trunk, roles, role) == set(paths):
-            return role
-    inside = matrices(trunk, roles, lambda _stack, inside: inside)
-    names = list(dict.fromkeys(name for layer, name in inside if f"{layer}.{name}" in paths))
-    outside = set(paths) - {f"{layer}.{name}" for layer, name in inside}
+        if _chosen(trunk, roles, role, skip) == set(paths):
+            return role, skip
+    names = list(dict.fromkeys(name for _, name in changed))
+    outside = set(paths) - {f"{layer}.{name}" for layer, name in by_layer}
     if outside:
         raise Unsupported(
             f"the adapter changes {min(outside)!r}, which is no matrix of a layer ({len(outside)} such); "
             "adaptune's methods change layers alone: merge the adapter with peft and use the merged model as the base"
         )
-    if missing := _chosen(trunk, roles, names) - set(paths):
+    if missing := _chosen(trunk, roles, names, skip) - set(paths):
         raise Unsupported(
             f"the adapter leaves out {min(missing)!r} ({len(missing)} such) and changes the like of it in other layers "
-            "(layers_to_transform, exclude_modules or a pattern); adaptune's methods change all layers alike: "
-            "merge the adapter with peft and use the merged model as the base"
+            "(layers_to_transform, exclude_modules or a pattern); adaptune's methods change all layers from some layer "
+            "up alike: merge the adapter with peft and use the merged model as the base"
         )
-    return names
+    return names, skip
 
 
-def _chosen(trunk: torch.nn.Module, roles: Roles, targets: str | list[str]) -> set[str]:
+def _chosen(trunk: torch.nn.Module, roles: Roles, targets: str | list[str], skip: int) -> set[str]:
     if isinstance(targets, str):
-        found = matrices(trunk, roles, lambda stack, _inside: _of_role(stack, targets))
+        found = matrices(trunk, roles, lambda stack, _inside: _of_role(stack, targets), skip)
     else:
-        found = matrices(trunk, roles, lambda _stack, inside: _named(targets, inside))
+        found = matrices(trunk, roles, lambda _stack, inside: _named(targets, inside), skip)
     return {f"{layer}.{name}" for layer, name in found}
 
 
@@ -124,16 +128,18 @@ def check_targets(targets: str | list[str]) -> str | list[str]:
 Targets = Annotated[str | list[str], Field(min_length=1), AfterValidator(check_targets)]
 
 
-def target_modules(trunk: torch.nn.Module, roles: Roles, targets: str | list[str]) -> list[str]:
-    """The chosen matrices of every layer as peft names them. Raises Unsupported for a name that no layer has.
+def target_modules(trunk: torch.nn.Module, roles: Roles, targets: str | list[str], skip: int = 0) -> list[str]:
+    """The chosen matrices of every layer but the first `skip`, as peft names them.
+
+    Raises Unsupported for a name that no layer has.
 
     peft changes whatever ends with a name, so names within a layer (`attention.self.query`) are given only where they
     mean no other matrix: BERT's `output.dense` is also the end of `attention.output.dense`.
     """
     if isinstance(targets, str):
-        found = matrices(trunk, roles, lambda stack, _inside: _of_role(stack, targets))
+        found = matrices(trunk, roles, lambda stack, _inside: _of_role(stack, targets), skip)
     else:
-        found = matrices(trunk, roles, lambda _stack, inside: _named(targets, inside))
+        found = matrices(trunk, roles, lambda _stack, inside: _named(targets, inside), skip)
         _check_names(trunk, roles, targets)
     chosen = {f"{layer}.{name}" for layer, name in found}
     short = tuple(dict.fromkeys(name for _, name in found))
@@ -142,13 +148,16 @@ def target_modules(trunk: torch.nn.Module, roles: Roles, targets: str | list[str
 
 
 def matrices(
-    trunk: torch.nn.Module, roles: Roles, chosen: Callable[[Stack, list[str]], Collection[str]]
+    trunk: torch.nn.Module, roles: Roles, chosen: Callable[[Stack, list[str]], Collection[str]], skip: int = 0
 ) -> list[tuple[str, str]]:
-    """Path of the layer and path within it of the matrices that `chosen` names, given a stack and all of a layer's."""
+    """Path of the layer and path within it of the matrices that `chosen` names, given a stack and all of a layer's.
+
+    Of every stack the first `skip` layers are left out.
+    """
     return [
         (layer, name)
         for stack in roles.stacks
-        for layer, inside in _layers(trunk, stack)
+        for layer, inside in _layers(trunk, stack)[skip:]
         for name in inside
         if name in chosen(stack, inside)
     ]

@@ -21,7 +21,6 @@ from adaptune.methods._peft import (
     is_transposed,
     peft_config,
     peft_tensors,
-    target_modules,
     tuner_layers,
 )
 from adaptune.methods._stacked import Change
@@ -112,7 +111,7 @@ class Adalora(OnPeft):
             deltaT=self.interval,
             orth_reg_weight=self.orthogonality,
             total_step=2,  # peft's own allocator is not used: it fails while the budget is whole
-            target_modules=target_modules(trunk, roles, self.targets),
+            target_modules=self.target_modules(trunk, roles, self.targets),
             fan_in_fan_out=is_transposed(trunk, roles),
         )
         inject(trunk, config)

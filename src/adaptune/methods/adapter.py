@@ -10,14 +10,16 @@ from pydantic import Field
 from adaptune.core.backbone import Roles, Stack
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
-from adaptune.core.method import Member, Method, Rows
+from adaptune.core.method import Member, Rows
 from adaptune.methods._bottleneck import Place, from_state, mix, put
+from adaptune.methods._skipping import SkipsLayers
 
 
-class Adapter(Method):
+class Adapter(SkipsLayers):
     """h + s (W_up f(W_down h + b_down) + b_up), W_up zero at the start: the layer first computes what it did.
 
-    Houlsby et al., section 2.1, figure 2: h is what a part of the layer gives, before the residual is added.
+    Houlsby et al., section 2.1, figure 2: h is what a part of the layer gives, before the residual is added. Layers
+    that go without adapters (`skip_layers`): AdapterDrop, Rücklé et al. (2021).
     """
 
     paper: ClassVar[str] = "Houlsby et al. (2019), Parameter-efficient transfer learning for NLP, ICML"
@@ -34,20 +36,6 @@ class Adapter(Method):
     """f"""
     scaling: float = Field(default=4.0, gt=0)
     """s; He et al. (2022) use 4 beside feed-forward parts, the others 1."""
-    skip_layers: int = Field(default=0, ge=0)
-    """AdapterDrop (Rücklé et al. 2021): the first layers of each stack that go without adapters."""
-
-    def check(self, roles: Roles, layers: int) -> None:
-        if self.skip_layers and roles.shares_layers:
-            raise Unsupported(
-                f"method.skip_layers is {self.skip_layers}, and models of the family {roles.family!r} use one set of "
-                "weights at every depth; use skip_layers 0"
-            )
-        if self.skip_layers >= layers:
-            raise Unsupported(
-                f"method.skip_layers is {self.skip_layers}, the model has {layers} layers, and nothing would learn; "
-                f"use at most {layers - 1}"
-            )
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
         config: Any = trunk.config
@@ -58,10 +46,9 @@ class Adapter(Method):
                 "use a smaller one"
             )
         width, scale = size // self.reduction_factor, self.scaling
+        self.check_stacks(trunk, roles)
         for stack in roles.stacks:
-            layers = list(trunk.get_submodule(stack.layers).children())
-            self.check(roles, len(layers))
-            for layer in layers[self.skip_layers :]:
+            for layer in list(trunk.get_submodule(stack.layers).children())[self.skip_layers :]:
                 for place in self._places(stack):
                     put(layer, place, size=size, width=width, activation=self.activation, scale=scale)
         return trunk
@@ -76,10 +63,6 @@ class Adapter(Method):
                 )
             networks.append(from_state(state, method.activation, method.scaling))
         return mix(trunk, networks, rows)
-
-    def first_layer(self, trunk: torch.nn.Module, roles: Roles) -> int | None:
-        # The input of a decoder's first layer is not all that it reads: the encoder's output changes too.
-        return None if len(roles.stacks) > 1 or roles.shares_layers else self.skip_layers
 
     def _places(self, stack: Stack) -> list[Place]:
         """Within a layer of this stack: paths of the matrix that is read and of the one that is added to."""

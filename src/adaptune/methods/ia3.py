@@ -23,8 +23,10 @@ class Ia3(OnPeft):
     peft_silent: ClassVar[frozenset[str]] = frozenset({"feedforward_modules"})
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
-        outputs = matrices(trunk, roles, lambda stack, _inside: (stack.key, stack.value, *stack.cross[1:3]))
-        inputs = matrices(trunk, roles, lambda stack, _inside: stack.feed_forward[-1:])
+        self.check_stacks(trunk, roles)
+        skip = self.skip_layers
+        outputs = matrices(trunk, roles, lambda stack, _inside: (stack.key, stack.value, *stack.cross[1:3]), skip)
+        inputs = matrices(trunk, roles, lambda stack, _inside: stack.feed_forward[-1:], skip)
         config = peft.IA3Config(
             target_modules=[".".join(path) for path in outputs + inputs],
             feedforward_modules=[".".join(path) for path in inputs],

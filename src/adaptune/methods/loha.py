@@ -10,7 +10,7 @@ from pydantic import Field
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import State
-from adaptune.methods._peft import OnPeft, Targets, by_layer, inject, refuse_transposed, target_modules
+from adaptune.methods._peft import OnPeft, Targets, by_layer, inject, refuse_transposed
 from adaptune.methods._stacked import Change
 
 
@@ -31,11 +31,12 @@ class Loha(OnPeft):
     """Which matrices: a role (attention, query_value, mlp, all) or names of modules within a layer."""
 
     def check(self, roles: Roles, layers: int) -> None:
+        super().check(roles, layers)
         refuse_transposed(self.name, roles)
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
         refuse_transposed(self.name, roles)
-        paths = target_modules(trunk, roles, self.targets)
+        paths = self.target_modules(trunk, roles, self.targets)
         return inject(trunk, peft.LoHaConfig(r=self.rank, alpha=self.alpha, target_modules=paths))
 
     def changes(self, trunk: torch.nn.Module, state: State) -> dict[str, Change]:

@@ -10,7 +10,7 @@ from pydantic import Field
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import State
-from adaptune.methods._peft import OnPeft, Targets, by_layer, inject, refuse_transposed, target_modules
+from adaptune.methods._peft import OnPeft, Targets, by_layer, inject, refuse_transposed
 from adaptune.methods._stacked import Change
 
 
@@ -38,6 +38,7 @@ class Lokr(OnPeft):
     """Which matrices: a role (attention, query_value, mlp, all) or names of modules within a layer."""
 
     def check(self, roles: Roles, layers: int) -> None:
+        super().check(roles, layers)
         refuse_transposed(self.name, roles)
 
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:
@@ -46,7 +47,7 @@ class Lokr(OnPeft):
             r=self.rank,
             alpha=self.alpha,
             decompose_factor=self.factor or -1,
-            target_modules=target_modules(trunk, roles, self.targets),
+            target_modules=self.target_modules(trunk, roles, self.targets),
         )
         return inject(trunk, config)
 

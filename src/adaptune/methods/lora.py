@@ -25,7 +25,6 @@ from adaptune.methods._peft import (
     matrix,
     peft_config,
     peft_tensors,
-    target_modules,
     tuner_layers,
 )
 from adaptune.methods._stacked import Change
@@ -89,7 +88,7 @@ class Lora(OnPeft):
             use_rslora=self.rank_stabilised,
             use_dora=self.dora,
             init_lora_weights="gaussian" if self.initialisation == "gaussian" else True,
-            target_modules=target_modules(trunk, roles, self.targets),
+            target_modules=self.target_modules(trunk, roles, self.targets),
             fan_in_fan_out=is_transposed(trunk, roles),
         )
         inject(trunk, config)

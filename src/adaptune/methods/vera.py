@@ -20,7 +20,6 @@ from adaptune.methods._peft import (
     matrix,
     peft_config,
     peft_tensors,
-    target_modules,
     tuner_layers,
 )
 from adaptune.methods._stacked import Change
@@ -57,7 +56,7 @@ class Vera(OnPeft):
             d_initial=self.start_scale,
             projection_prng_key=int(torch.randint(2**31, ())),  # so that the run's seed decides
             save_projection=True,
-            target_modules=target_modules(trunk, roles, self.targets),
+            target_modules=self.target_modules(trunk, roles, self.targets),
             fan_in_fan_out=is_transposed(trunk, roles),
         )
         return inject(trunk, config)

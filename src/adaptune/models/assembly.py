@@ -13,10 +13,12 @@ from torch import Tensor, nn
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Index
 from adaptune.core.calibration import Calibrated, Seen, answers_of
+from adaptune.core.chosen import chosen, states_of, units_of
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Reading, Writing
+from adaptune.models.below import Below, frozen_layers
 from adaptune.models.own_tokens import with_own_tokens
 from adaptune.models.quantise import numbers
 from adaptune.models.ragged import is_ragged, ragged
@@ -61,6 +63,8 @@ class Assembly(nn.Module):
         """How its answers are calibrated; None: as the head gives them."""
         self._remembered: Remembered | None = None
         self._seen: list[Seen] | None = None
+        self.below: Below | None = None
+        """The first layers, where what they give for some sequences is known."""
         self.recomputes = False
         """Whether training keeps the inputs of layers alone, and computes the layers anew for their gradients."""
         if method.positions and self.max_length < FEWEST_TOKENS:
@@ -101,12 +105,26 @@ class Assembly(nn.Module):
 
     def forward(self, batch: Batch) -> LossSum:
         """The loss over a batch, as sum and count."""
-        return self.head.loss(self.layer, self.hidden(batch), batch)
+        hidden = self.hidden(batch)
+        return self.head.loss(self.layer, hidden, batch) if batch.weights is None else self._weighed(hidden, batch)
+
+    def _weighed(self, hidden: Tensor, batch: Batch) -> LossSum:
+        """The sum over weight times loss of what stands together, beside the loss of each sequence."""
+        assert batch.weights is not None
+        found, weights, each = [], [], hidden.new_zeros(len(batch.rows), 2, dtype=torch.float32)
+        for places in units_of(batch, whole_rows=self.head.whole_rows):
+            some = chosen(batch, places, of_items=self.head.labels_items)
+            one = self.head.loss(self.layer, states_of(hidden, batch, places), some)
+            found.append(one)
+            weights.append(batch.weights[places[0]])
+            each[places[0]] = torch.stack([one.total.detach().float(), one.items.float()])
+        total = (torch.stack([one.total for one in found]) * torch.stack(weights)).sum()
+        return LossSum(total, torch.stack([one.items for one in found]).sum(), each)
 
     @contextmanager
     def remembering(self) -> Iterator[None]:
-        """Let batches that come again pass the trunk once; within, no weight below the head's layer may change."""
-        self._remembered = Remembered()
+        """Let sequences that come again pass the trunk once; within, no weight below the head's layer may change."""
+        self._remembered = Remembered(own_tokens=bool(self.head.own_tokens))
         try:
             yield
         finally:
@@ -121,11 +139,34 @@ class Assembly(nn.Module):
         finally:
             self._seen = None
 
+    @property
+    def frozen_layers(self) -> int:
+        """How many of the first layers give the same for a sequence in every pass. Raises Unsupported for none."""
+        return frozen_layers(
+            self.trunk,
+            self.backbone.roles,
+            self.method,
+            self.head,
+            dropout=self.dropout,
+            reading=self.reading,
+        )
+
+    def keep_below(self, batch: Batch) -> None:
+        """Keep what the first layers give for a batch, as far as `below` has room: later passes begin above them."""
+        assert self.below is not None
+        self.eval()
+        if self.below.store.get(batch) is None:
+            self.below.keep(batch, self._hidden)
+
     def hidden(self, batch: Batch) -> Tensor:
         """(B, T, D) the trunk's last hidden states; without a graph where nothing learns in the trunk or before it."""
         if self._remembered is None or self.training:
             return self._hidden(batch)
-        return self._remembered.get(batch, self._hidden)
+        found = self._remembered.get(batch)
+        if found is None:
+            found = self._hidden(batch)
+            self._remembered.put(batch, found)
+        return found
 
     def _hidden(self, batch: Batch) -> Tensor:
         graph = torch.is_grad_enabled() and self._needs_graph(batch)
@@ -136,10 +177,12 @@ class Assembly(nn.Module):
             with torch.set_grad_enabled(graph):
                 batch = with_own_tokens(batch, self.trunk, own)
         inputs = self._inputs(batch)
+        kept = None if self.below is None else self.below.store.get(batch)
+        below = nullcontext() if self.below is None or kept is None else self.below.standing(kept)
         attention: AbstractContextManager[None] = nullcontext()
         if batch.lengths is not None and not again and is_ragged(self.trunk):
             inputs["lengths"], attention = batch.lengths, ragged(self.trunk)
-        with torch.set_grad_enabled(graph), recompute, attention:
+        with torch.set_grad_enabled(graph), below, recompute, attention:
             states: Tensor = self.trunk(**inputs).last_hidden_state
         return states
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
 
 from adaptune.bundle.answers import encoded_for, encoder_of
 from adaptune.bundle.manifest import Ancestor
 from adaptune.bundle.start import continue_from, continued_labels
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
+from adaptune.core.errors import Unsupported
 from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.log import notice, warn
 from adaptune.core.types import Answer, Example, OfSpan, Scores
-from adaptune.data.batches import Batches, Budget, by_rows, collate
+from adaptune.data.batches import Batches, Budget, by_rows, collate, cut
 from adaptune.data.chunks import ChunkedBatches, batches_of
 from adaptune.data.encode_raw import masked_once
 from adaptune.data.length_findings import length_findings
@@ -21,6 +25,8 @@ from adaptune.data.samples import LENGTHS, WARM_START, Sample, sample
 from adaptune.data.stored import Stored, answered
 from adaptune.data.tokens import Tokens, encoded_all
 from adaptune.engine.packing import packs
+from adaptune.engine.pruning import Pruned, check_pruning
+from adaptune.engine.trunk_cache import Read
 from adaptune.evaluate.likelihood import likelihood, with_likelihood
 from adaptune.evaluate.predict import AHEAD, WRITTEN_AHEAD, predict, stream
 from adaptune.methods.head_only import HeadOnly
@@ -94,8 +100,20 @@ class Kitchen:
             return scores
         return with_likelihood(scores, self.assembly, self.encoded[part], batch_tokens=size)
 
-    def batches(self, seed: int | None = None) -> Batches | ChunkedBatches:
-        """The batches to train on, in an order by the recipe's seed or another."""
+    def batches(self, seed: int | None = None) -> Batches | ChunkedBatches | Pruned:
+        """The batches to train on, in an order by the recipe's seed or another. Raises Unsupported."""
+        batches = self._batches(seed)
+        if not self.recipe.train.prune:
+            return batches
+        check_pruning(self.recipe.train, self.recipe.method, self.assembly.head)
+        if isinstance(batches, ChunkedBatches):
+            raise Unsupported(
+                f"train.prune is {self.recipe.train.prune:g}, and rows are streamed, whose losses are not kept; set "
+                "data.stream=never where they fit into memory, or train.prune=0"
+            )
+        return Pruned(batches, self.recipe.train)
+
+    def _batches(self, seed: int | None) -> Batches | ChunkedBatches:
         train, of_base = self.recipe.train, self.assembly.backbone
         return batches_of(
             self.encoded["train"] if self.tokens is None else self.tokens,
@@ -117,9 +135,25 @@ class Kitchen:
         else:
             encoded = self.encoded[part]
         pad = self.assembly.backbone.tokenizer.pad_token_id
-        budget = Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
-        for indices in by_rows(encoded, budget):
+        for indices in by_rows(encoded, self._budget):
             yield collate([encoded[index] for index in indices], pad)
+
+    def by_length(self, part: str) -> Iterator[Batch]:
+        """The batches of a part, the shortest sequences first, whatever rows or corpus they belong to."""
+        encoded, pad = self.encoded[part], self.assembly.backbone.tokenizer.pad_token_id
+        lengths = np.array([sequence.length for sequence in encoded], dtype=np.int64)
+        for indices in cut(lengths.argsort(kind="stable"), lengths, self._budget):
+            yield collate([encoded[index] for index in indices], pad)
+
+    def read_again(self) -> Read:
+        """What training reads in every epoch and in every evaluation."""
+        parts = [part for part in ("train", "valid") if part in self.encoded]
+        tokens = sum(len(sequence.ids) for part in parts for sequence in self.encoded[part])
+        return Read(self.assembly, chain.from_iterable(map(self.by_length, parts)), tokens)
+
+    @property
+    def _budget(self) -> Budget:
+        return Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
 
     def sample(self, purpose: str, rows: int | None) -> Sample:
         """Training rows for what need not see them all; said where it does not."""

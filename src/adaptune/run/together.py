@@ -14,6 +14,7 @@ from adaptune.data.batches import Batches
 from adaptune.data.mixing import Mixed, Mixing
 from adaptune.data.stored import Stored, answered
 from adaptune.engine.fit import Fit
+from adaptune.engine.pruning import Pruned
 from adaptune.engine.signals import stopping
 from adaptune.models.joint import Joint, Output
 from adaptune.models.load import load_backbone
@@ -21,7 +22,7 @@ from adaptune.prepare import Prepared, fingerprint_of_tasks, naming
 from adaptune.recipe import MultiTask
 from adaptune.run.kitchen import Kitchen, kitchen_on
 from adaptune.run.measuring import Results, examples_of, parameters_of, scores_of, training_of
-from adaptune.run.training import checkpoint_in, follow
+from adaptune.run.training import above_frozen_layers, checkpoint_in, follow
 
 MEAN = "mean"
 """What is watched: the mean over tasks of each one's own metric."""
@@ -91,6 +92,11 @@ def set_up_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> Kitchen
 
 def _in_memory(kitchen: Kitchen, seed: int) -> Batches:
     batches = kitchen.batches(seed)
+    if isinstance(batches, Pruned):
+        raise Unsupported(
+            f"train.prune is {kitchen.recipe.train.prune:g}, and tasks that share adapters are mixed by their numbers "
+            "of rows; set train.prune=0 or adapters=separate"
+        )
     assert isinstance(batches, Batches), "streamed rows were refused"
     return batches
 
@@ -110,7 +116,7 @@ def learn_together(kitchens: Kitchens, folder: RunDir, *, resume: bool) -> Fit:
     )
     rows = chain.from_iterable(kitchen.in_order("train") for kitchen in kitchens.of.values())
     recipe.method.prepare(kitchens.joint.trunk, rows, fit.loop.total)
-    with stopping() as stop:
+    with stopping() as stop, above_frozen_layers(kitchens.of, fit):
         for kitchen in kitchens.of.values():
             own = partial(_own_metric, kitchen)
             fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"), part=kitchen.assembly, evaluate=own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from adaptune.core.errors import Interrupted, TrainingError
@@ -13,6 +14,7 @@ from adaptune.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpo
 from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
 from adaptune.engine.signals import Stop, stopping
+from adaptune.engine.trunk_cache import keeping, layers_to_keep
 from adaptune.run.kitchen import Kitchen
 
 ONLY = ""
@@ -33,10 +35,26 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
         resumed=checkpoint_in(folder, run) if resume else None,
     )
     recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
-    with stopping() as stop:
+    with stopping() as stop, above_frozen_layers({ONLY: kitchen}, fit):
         fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
         follow({ONLY: kitchen}, folder, fit, stop)
     return fit
+
+
+@contextmanager
+def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[None]:
+    """Within, what the frozen layers below the lowest one that learns give is kept, as train.trunk_cache says."""
+    against = None
+    if any(kitchen.tokens is not None for kitchen in kitchens.values()):
+        against = "rows are streamed, which are too many to keep their states"
+    elif fit.loop.accelerator.num_processes > 1:
+        against = f"there are {fit.loop.accelerator.num_processes} processes, each of which would keep all rows' states"
+    reads = [kitchen.read_again() for kitchen in kitchens.values()]
+    layers = layers_to_keep(reads, fit.config, passes=fit.passes_left, against=against)
+    with keeping(reads, fit.config, layers) as kept:
+        if kept is not None:
+            notice(str(kept))
+        yield
 
 
 def checkpoint_in(folder: RunDir, run: str) -> Checkpoint:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
 from adaptune.core.method import Member, Rows, learning
-from adaptune.methods._peft import tuner_layers
+from adaptune.methods._peft import targets_of, tuner_layers
 from adaptune.models.share import share
 
 Make = Callable[..., Any]
@@ -276,3 +276,31 @@ def test_transposed_matrices_are_refused_before_a_model_is_loaded(tiny: Make, ma
 def test_nothing_of_a_two_stack_model_may_be_cached(tiny: Make, make: Make) -> None:
     assert make("lora").first_layer(tiny("bert").base, tiny("bert").roles) == 0
     assert make("lora").first_layer(tiny("t5").base, tiny("t5").roles) is None
+
+
+@pytest.mark.parametrize("name", ["lora", "adalora", "vera", "loha", "lokr", "ia3"])
+def test_the_first_layers_of_every_stack_go_without(tiny: Make, make: Make, name: str) -> None:
+    small = {"lora": {"rank": 2}, "adalora": {"rank": 2, "initial_rank": 2}, "vera": {"rank": 2}}
+    method = make(name, skip_layers=1, **small.get(name, {}))
+    for family, skipped in (("bert", ("encoder.layer.0.",)), ("t5", ("encoder.block.0.", "decoder.block.0."))):
+        state = method.state(tiny(family).changed(method))
+        assert not [key for key in state if key.startswith(skipped)]
+        assert len({key.split(".")[0] for key in state if not key.startswith("vera_")}) == len(skipped)
+    assert method.first_layer(tiny("bert").base, tiny("bert").roles) == 1
+    assert method.first_layer(tiny("t5").base, tiny("t5").roles) is None
+
+
+def test_to_skip_all_layers_is_refused(tiny: Make, make: Make) -> None:
+    with pytest.raises(Unsupported, match=r"skip_layers is 2, the model has 2 layers, .* use at most 1"):
+        tiny("bert").changed(make("lora", skip_layers=2))
+
+
+def test_targets_and_skipped_layers_are_read_off_the_matrices(tiny: Make) -> None:
+    trunk, roles = tiny("bert").base, tiny("bert").roles
+    upper = {f"encoder.layer.1.{name}" for name in ("attention.self.query", "attention.self.value")}
+    assert targets_of(trunk, roles, upper) == ("query_value", 1)
+    assert targets_of(trunk, roles, {"encoder.layer.1.attention.self.key"}) == (["attention.self.key"], 1)
+    lower = {f"encoder.layer.0.{name}" for name in ("attention.self.query", "attention.self.value")}
+    assert targets_of(trunk, roles, upper | lower) == ("query_value", 0)
+    with pytest.raises(Unsupported, match=r"leaves out 'encoder.layer.1"):
+        targets_of(trunk, roles, lower)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import torch
 
-from adaptune.bundle.answers import encoded_for
+from adaptune.bundle.answers import encoded_for, said_beside
 from adaptune.bundle.reference import Reference, reference_of
 from adaptune.bundle.tally import Seen, Tally, seen_of, tally_of, unknown_of
 from adaptune.core.batch import Encoded
@@ -72,5 +72,4 @@ def _answers(kitchen: Kitchen, encoded: Sequence[Encoded], tally: Tally) -> dict
 
 
 def _described(kitchen: Kitchen, example: Example, answer: Answer) -> dict[str, object]:
-    described = kitchen.recipe.task.describe(example, answer)
-    return described if answer.probability is None else described | {"probability": answer.probability}
+    return kitchen.recipe.task.describe(example, answer) | said_beside(answer)

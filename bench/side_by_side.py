@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -365,14 +366,16 @@ def _wait(process: subprocess.Popen[str], seconds: float) -> None:
 
 def _say(process: subprocess.Popen[str], line: str) -> None:
     assert process.stdin is not None
-    process.stdin.write(line + "\n")
-    process.stdin.flush()
+    with suppress(BrokenPipeError):  # it has ended; its missing answer tells so
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
 
 
 def _end(process: subprocess.Popen[str]) -> None:
     """Let a process end by itself; one that does not is ended."""
     assert process.stdin is not None
-    process.stdin.close()
+    with suppress(BrokenPipeError):
+        process.stdin.close()
     _wait(process, 60)
 
 

@@ -17,7 +17,8 @@ class Told(TrainerCallback):
         self.session, self.meter = session, meter
 
     def on_step_end(self, args: Any, state: Any, control: Any, **others: Any) -> None:
-        """One optimizer step is done; a run that is cut off is scored as it stands."""
-        if self.session.step(self.meter.read()):
+        """One optimizer step is done; the weights that training ends with are scored, also where it is cut off."""
+        over = self.session.step(self.meter.read())
+        if over or state.global_step >= state.max_steps:
             control.should_training_stop = True
             control.should_evaluate = control.should_save = args.eval_strategy != IntervalStrategy.NO

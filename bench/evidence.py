@@ -186,7 +186,7 @@ def rate_jobs() -> Iterator[Job]:
             )
 
 
-TWO_EPOCHS, FIVE_EPOCHS = "train.epochs=2", "train.epochs=5"
+TWO_EPOCHS = "train.epochs=2"
 PLACES = {
     "parallel-24": ("method=adapter", "method.variant=parallel", "method.scaling=4", TWO_EPOCHS),
     "parallel-192": (
@@ -206,11 +206,8 @@ PLACES = {
     ),
     "adalora-unpruned": ("method=adalora", "method.initial_rank=12", "method.rank=12", TWO_EPOCHS),
     "adalora-everywhere": ("method=adalora", "method.targets=all", TWO_EPOCHS),
-    "full-longer": ("method=full", FIVE_EPOCHS),
-    "adapter-longer": ("method=adapter", FIVE_EPOCHS),
-    "adalora-longer": ("method=adalora", FIVE_EPOCHS),
 }
-"""Adapters by where they stand and how wide they are, AdaLoRA unpruned and in every matrix, and longer runs."""
+"""Adapters by where they stand and how wide they are, AdaLoRA unpruned and in every matrix."""
 
 
 def place_jobs() -> Iterator[Job]:

@@ -67,11 +67,7 @@ class Assembly(nn.Module):
         """The first layers, where what they give for some sequences is known."""
         self.recomputes = False
         """Whether training keeps the inputs of layers alone, and computes the layers anew for their gradients."""
-        if method.positions and self.max_length < FEWEST_TOKENS:
-            raise Unsupported(
-                f"method {method.name!r} adds {method.positions} positions, and the model reads {backbone.max_length} "
-                f"tokens; leave room for at least {FEWEST_TOKENS}"
-            )
+        self._check_room()
         trunk = share(backbone.trunk).requires_grad_(False) if beside is None else beside.trunk
         self._of_base: set[nn.Module] = set(trunk.modules()) if beside is None else beside._of_base
         device = next(trunk.parameters()).device
@@ -82,6 +78,13 @@ class Assembly(nn.Module):
         if self.head.writes:
             writer(self)  # refused now, not after training
         self.to(device)
+
+    def _check_room(self) -> None:
+        if self.method.positions and self.max_length < FEWEST_TOKENS:
+            raise Unsupported(
+                f"method {self.method.name!r} adds {self.method.positions} positions, and the model reads "
+                f"{self.backbone.max_length} tokens; leave room for at least {FEWEST_TOKENS}"
+            )
 
     @property
     def parts(self) -> tuple[Assembly, ...]:

@@ -75,6 +75,11 @@ def test_it_is_shown_with_each_of_its_tasks(make_of_several: Any, client: Any, t
     shown = service.get("/v1/bundles/both").json()
     assert (shown["task"], shown["labels"], shown["scores"]) == ("several", [], {})
     scores = {"test": {"accuracy": 0.5}}
+    columns = {name: task.pop("columns") for name, task in shown["tasks"].items()}
+    assert {name: [column["name"] for column in found] for name, found in columns.items()} == {
+        "the-classify": ["text", "pair"],
+        "the-tag": ["tokens"],
+    }
     assert shown["tasks"] == {
         "the-classify": {"task": "classify", "labels": ["bad", "good", "neither"], "scores": scores},
         "the-tag": {"task": "tag", "labels": ["O", "B-place", "I-place"], "scores": scores},

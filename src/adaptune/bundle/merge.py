@@ -59,7 +59,8 @@ def merge(bundle: Bundle, out: str | Path) -> Merged:
     assembly = bundle.assembly
     check_plain(assembly)
     trunk: Any = as_family(assembly.method.merged(dequantised(share(assembly.trunk))))
-    layer = _calibrated_layer(assembly).to(trunk.dtype)
+    layer = calibrated_layer(assembly).to(trunk.dtype)
+    tell_thresholds(assembly)
     whole = assembly.head.whole(layer, trunk, assembly.labels)
     # What cannot be merged is refused before anything is written.
     loader = loader_of(bundle.manifest, assembly.head, layer) if whole is None else None
@@ -77,17 +78,19 @@ def merge(bundle: Bundle, out: str | Path) -> Merged:
     return Merged(out, auto, None if loader is None else out / LOADER)
 
 
-def _calibrated_layer(assembly: Assembly) -> nn.Module:
-    """A copy of the head's layer whose logits are those of the calibrated answers; thresholds are left behind."""
+def calibrated_layer(assembly: Assembly) -> nn.Module:
+    """A copy of the head's layer whose logits are those of the calibrated answers."""
     layer = deepcopy(assembly.layer)
-    if assembly.calibrated is None:
-        return layer
-    by = assembly.calibrated.by
-    if isinstance(assembly.head, LogitHead):
-        assembly.head.divide(layer, by.temperature)
-    if by.abstain is not None or by.scope is not None:
-        notice("the merged model gives calibrated logits, and knows no thresholds: it abstains from nothing")
+    if assembly.calibrated is not None and isinstance(assembly.head, LogitHead):
+        assembly.head.divide(layer, assembly.calibrated.by.temperature)
     return layer
+
+
+def tell_thresholds(assembly: Assembly) -> None:
+    """Say what a plain model leaves behind."""
+    by = None if assembly.calibrated is None else assembly.calibrated.by
+    if by is not None and (by.abstain is not None or by.scope is not None):
+        notice("the plain model gives calibrated logits, and knows no thresholds: it abstains from nothing")
 
 
 def _write_trunk(bundle: Bundle, trunk: Any, folder: Path) -> None:

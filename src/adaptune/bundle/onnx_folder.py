@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from adaptune.bundle.answers import encoded_for
 from adaptune.bundle.elsewhere import OF_HEAD, check_onnx
 from adaptune.bundle.golden import golden_examples
 from adaptune.bundle.load import Bundle
+from adaptune.bundle.merge import calibrated_layer, tell_thresholds
 from adaptune.bundle.onnx_graph import Graph, open_graph, run_graph, write_graph
 from adaptune.bundle.peft_folder import check_plain
 from adaptune.bundle.save import check_free
@@ -41,6 +41,10 @@ GRAPH, ABOUT, TOKENIZER, PROGRAM, CARD = "model.onnx", "about.json", "tokenizer.
 TOLERANCE = 1e-4
 """How far an output may lie from the bundle's own; a share of it where that is above 1."""
 OUTPUT = {"pooled": "logits", "marked": "logits", "tokens": "logits", "embedded": "embeddings"}
+
+
+THRESHOLDS = ("abstained", "out_of_scope", "out_of_scope_score")
+"""What answers say by thresholds that a graph does not know."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,7 @@ def export_onnx(bundle: Bundle, out: str | Path) -> Onnx:
     check_free(out)
     check_plain(bundle.assembly)
     graph = graph_of(bundle.assembly)
+    tell_thresholds(bundle.assembly)
     out.parent.mkdir(parents=True, exist_ok=True)
     with replacing_folder(out) as new, quiet():
         batches = list(_batches(bundle))
@@ -87,7 +92,7 @@ def graph_of(assembly: Assembly) -> Graph:
     """The merged trunk with the head's layer on top, in fp32; the shared base stays as it is."""
     head = assembly.head
     trunk: Any = as_family(assembly.method.merged(dequantised(share(assembly.trunk)))).float().cpu()
-    layer: nn.Module | None = deepcopy(assembly.layer).float().cpu()
+    layer: nn.Module | None = calibrated_layer(assembly).float().cpu()
     reads = OF_HEAD[head.name]
     assert layer is not None
     whole = head.whole(layer, trunk, assembly.labels) if head.name == "as_transformers" else None
@@ -132,7 +137,7 @@ def about_of(bundle: Bundle) -> dict[str, Any]:
     numbers = {name: buffer for name, buffer in assembly.layer.named_buffers() if name in ("mean", "deviation")}
     about |= {name: float(buffer) for name, buffer in numbers.items()}
     if head.name == "similarity":
-        state = assembly.layer.state_dict()
+        state = calibrated_layer(assembly).state_dict()
         about |= {name: state[name].flatten().tolist() for name in ("weight", "bias")}
     return about
 
@@ -222,7 +227,8 @@ def _check_answers(bundle: Bundle, folder: Path) -> None:
 
 
 def _same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    """Whether all is said that is expected: labels alike, numbers nearly."""
+    """Whether all is said that is expected, but for what thresholds say: labels alike, numbers nearly."""
+    expected = {name: value for name, value in expected.items() if name not in THRESHOLDS}
     numbers = {name: value for name, value in expected.items() if isinstance(value, float)}
     return (
         found.keys() == expected.keys()
@@ -234,7 +240,7 @@ def _same(found: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
 def _own_outputs(assembly: Assembly, batch: Batch) -> Tensor:
     """What the unmerged bundle itself computes of a batch, by its head's own functions."""
     on = next(assembly.parameters()).device
-    batch, head, layer = batch.to(on), assembly.head, assembly.layer
+    batch, head, layer = batch.to(on), assembly.head, calibrated_layer(assembly)
     hidden = assembly.hidden(batch)
     if OF_HEAD[head.name] == "tokens":
         found: Tensor = layer(hidden.float())

@@ -21,6 +21,7 @@ from adaptune.bundle.manifest import read_manifest
 from adaptune.bundle.onnx_folder import export_onnx
 from adaptune.bundle.save import save_bundle
 from adaptune.core.backbone import Backbone
+from adaptune.core.calibration import Abstention, Calibrated, Calibration
 from adaptune.core.errors import BundleError, MissingExtra, Unsupported
 from adaptune.core.types import NO_ANSWER, Labels, Scores
 from adaptune.heads import HEADS
@@ -144,6 +145,20 @@ OTHERS = {
     ),
 }
 COLUMNS = {"match": ("text", "pair"), "similarity": ("text", "pair"), "span": ("question", "context")}
+
+
+@pytest.mark.parametrize("task", ["classify", "multilabel"])
+def test_a_calibrated_bundle_is_exported_with_its_probabilities(made: Made, tmp_path: Path, task: str) -> None:
+    plain = load_bundle(made({"name": task}, {"name": task}))
+    by = Calibration(temperature=3.0, abstain=Abstention(accuracy=0.9, below=0.99))
+    plain.assembly.calibrated = Calibrated(by)
+    save_bundle(tmp_path / "hot", plain.assembly, plain.task, columns={}, max_length=40, scores={})
+    bundle, model = exported(tmp_path / "hot")
+    wanted = bundle.predict(TEXTS)
+    assert all(answer.pop("abstained") for answer in wanted)
+    same(model(TEXTS), wanted)
+    sure = load_bundle(tmp_path / "made").predict(TEXTS)
+    assert all(one["probability"] < before["probability"] for one, before in zip(wanted, sure, strict=True))
 
 
 @pytest.mark.slow

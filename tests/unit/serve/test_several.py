@@ -78,7 +78,7 @@ def test_it_is_shown_with_each_of_its_tasks(make_of_several: Any, client: Any, t
     columns = {name: task.pop("columns") for name, task in shown["tasks"].items()}
     assert {name: [column["name"] for column in found] for name, found in columns.items()} == {
         "the-classify": ["text", "pair"],
-        "the-tag": ["tokens"],
+        "the-tag": ["tokens", "text"],
     }
     assert shown["tasks"] == {
         "the-classify": {"task": "classify", "labels": ["bad", "good", "neither"], "scores": scores},

@@ -66,7 +66,8 @@ def _say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
 
 def test_train_prints_what_came_of_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     lines = _say(capsys, monkeypatch, "train", "recipe.yaml", "out=again", "--quiet").splitlines()
-    assert [line.split()[0] for line in lines] == ["f1", "baseline:", "validation", "test", "test", "bundle:"]
+    first = [line.split()[0] for line in lines]
+    assert first == ["f1", "baseline:", "validation", "test", "no", "expected", "test", "bundle:"]
     assert lines[-1] == "bundle: again/bundle"
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.config import Config
@@ -27,6 +29,8 @@ class Budget(Config):
     """Most tokens, padding included; a longer single sequence is a batch of its own."""
     rows: int
     """Most sequences."""
+    spread: float = Field(default=math.inf, ge=1)
+    """How many times longer than its first sequence the longest may be."""
 
 
 class Batches:
@@ -160,13 +164,16 @@ def by_rows(encoded: Sequence[Encoded], budget: Budget) -> list[NDArray[np.int64
 def pack(rows: Sequence[list[int]], lengths: NDArray[np.int64], budget: Budget) -> list[NDArray[np.int64]]:
     """Consecutive rows, each with its sequences, in batches within the budget; a larger row is a batch of its own."""
     batches: list[list[int]] = [[]]
-    longest = 0
+    longest, most = 0, math.inf
     for row in rows:
-        longest = max(longest, int(lengths[row].max()))
+        length = int(lengths[row].max())
+        longest = max(longest, length)
         size = len(batches[-1]) + len(row)
-        if batches[-1] and (size > budget.rows or size * longest > budget.tokens):
+        if batches[-1] and (size > budget.rows or size * longest > budget.tokens or longest > most):
             batches.append([])
-            longest = int(lengths[row].max())
+            longest = length
+        if not batches[-1]:
+            most = budget.spread * length
         batches[-1] += row
     return [np.array(batch, dtype=np.int64) for batch in batches if batch]
 

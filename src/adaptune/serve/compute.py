@@ -27,6 +27,10 @@ from adaptune.serve.pool import Hot, Pool
 from adaptune.serve.registered import Registered
 from adaptune.serve.writing import Completion, Listener, Wish, complete
 
+SPREAD = 1.5
+"""How many times longer than its shortest row the longest of a pass may be: rows of many bundles come as they come, and
+a second pass costs less than their padding."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
@@ -157,7 +161,7 @@ def _budget(pool: Pool, trunk: _Trunk, tokens: int) -> Budget:
     if trunk.own is not None and trunk.writer is not None:
         writing = trunk.own.tasks[trunk.writer].head.writing(pool.backbone)
     if writing is None:
-        return Budget(tokens=tokens, rows=MOST_SEQUENCES)
+        return Budget(tokens=tokens, rows=MOST_SEQUENCES, spread=SPREAD)
     most = writing.most if trunk.wish is None else trunk.wish.most or writing.most
     return Budget(tokens=tokens, rows=max(1, min(MOST_SEQUENCES, tokens // most)))
 

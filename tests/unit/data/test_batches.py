@@ -112,6 +112,12 @@ def test_no_rows_are_no_batches_in_prediction() -> None:
     assert by_rows([], Budget(tokens=10, rows=2)) == []
 
 
+def test_rows_of_a_batch_are_no_more_unlike_in_length_than_its_budget_lets_them_be() -> None:
+    encoded = [_encoded(row, length) for row, length in enumerate([9, 4, 6, 30, 5, 20, 7, 3])]
+    parts = by_rows(encoded, Budget(tokens=1000, rows=16, spread=1.5))
+    assert [[encoded[index].length for index in part] for part in parts] == [[3, 4], [5, 6, 7], [9], [20, 30]]
+
+
 def test_a_batch_is_padded_on_the_right() -> None:
     batch = collate([_encoded(4, 2), _encoded(7, 3)], pad=99)
     assert batch.rows.tolist() == [4, 7]

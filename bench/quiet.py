@@ -40,9 +40,10 @@ class Quiet:
     def check(self, *, load: bool) -> tuple[float, str | None]:
         """Operations a second of a matrix product now, and why not to measure.
 
-        `load`: whether the load average counts. Between measurements it tells of the last one, and does not.
+        `load`: whether the load average counts. Between measurements it tells of the last one, and does not; nor where
+        we have been given some of the cores, since it tells of all.
         """
-        if load and (average := settled_load()) > MOST_LOAD:
+        if load and cores() == os.cpu_count() and (average := settled_load()) > MOST_LOAD:
             return 0.0, f"the load average of the last minute is {average:.2f}, and at most {MOST_LOAD} is quiet"
         speed = self.calibrate()
         first = self._first(speed)
@@ -61,11 +62,16 @@ class Quiet:
     def _first(self, speed: float) -> float:
         """Of this kind of machine; this one's, where there was none."""
         known = json.loads(self.first.read_text()) if self.first.exists() else {}
-        name = f"{processor()}, {os.cpu_count()} cores"
+        name = f"{processor()}, {cores()} of {os.cpu_count()} cores"
         if name not in known:
             self.first.parent.mkdir(parents=True, exist_ok=True)
             self.first.write_text(json.dumps(known | {name: speed}, indent=1) + "\n")
         return float(known.get(name, speed))
+
+
+def cores() -> int:
+    """On which we may run; `taskset` gives some of them."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def settled_load() -> float:
@@ -81,12 +87,18 @@ def machine() -> dict[str, object]:
     return {
         "processor": processor(),
         "cores": os.cpu_count(),
-        "threads": int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1)),
+        "cores_used": cores(),
+        "threads": threads(),
         "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         "system": platform.platform(terse=True),
         "python": platform.python_version(),
         "date": time.strftime("%Y-%m-%d"),
     }
+
+
+def threads() -> int:
+    """How many a system may use: one a core that we may run on, where nothing else is said."""
+    return int(os.environ.get("OMP_NUM_THREADS", cores()))
 
 
 def processor() -> str:

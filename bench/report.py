@@ -14,14 +14,13 @@ from typing import Any
 
 from adaptune.report.plots import Curve, draw_bars, draw_curves
 from final_scores import scorer
-from peers.catalogue import PEERS, SETTINGS, settings_of
+from peers.catalogue import PEERS, SETTINGS, WINDOWS, settings_of
 from peers.rows import TASKS, Task
+from ratios import SHARE, goal_of, seconds_to, summary
 from tables import difference, table
 
 ROOT = Path(__file__).resolve().parent.parent
-SHARE = 0.99
-"""Of the best system's final score: what `seconds to it` are counted to."""
-SHOWN = {"tuned": "tuned by us", "documented": "as documented"}
+SHOWN = {"tuned": "tuned by us", "padded": "without dropout alone", "documented": "as documented"}
 HEAD = """# Training, side by side
 
 adaptune beside other ways to train a LoRA adapter, on one machine, on the same rows. This page and its plots are made
@@ -33,6 +32,7 @@ by `python bench/report.py` from one JSON a measurement under `results/bench/`. 
 - **As documented**: each system's own values, dropout included: for transformers' Trainer and the loop by hand those
   of peft's quicktour; for trl those of SFTConfig, bf16 and gradients computed anew among them; for SetFit eight
   sentences a label.
+- **Without dropout alone**: dropout off on both sides and fp32, batches as documented; throughput alone.
 - **Tuned by us**: dropout off on all sides, fp32, batches of like lengths where the system can, and the best of three
   learning rates by validation after one pass. The loop by hand is as fast as we can write one; that its gradients are
   adaptune's is a test (`tests/unit/test_side_by_side.py`).
@@ -41,7 +41,7 @@ by `python bench/report.py` from one JSON a measurement under `results/bench/`. 
 - **Rows**: `bench/peers/rows.py`; all systems are given the same passes over them.
 """
 
-WINDOWS = """Median of windows that the systems took in turn, least and greatest in brackets. Share: operations that
+OF_WINDOWS = """Median of windows that the systems took in turn, least and greatest in brackets. Share: operations that
 these tokens call for (`bench/peers/limit.py` has the formula), of those a second that products of the model's own
 matrices reach alone, in windows of the same rounds.
 """
@@ -65,7 +65,8 @@ def sections(results: Path, plots: Path) -> Iterator[str]:
     sessions = loaded(results / "throughput")
     runs = loaded(results / "quality")
     yield shrunk(sessions, runs, loaded(results / "rates"))
-    for setting in reversed(SETTINGS):
+    yield summary(sessions, runs)
+    for setting in reversed(WINDOWS):
         if some := [session for session in sessions if session["setting"] == setting]:
             yield throughput(some, setting, plots)
     if sessions:
@@ -107,15 +108,16 @@ def shrunk(sessions: Sequence[Run], runs: Sequence[Run], trials: Sequence[Run]) 
 def machine_of(run: Run) -> str:
     """In words."""
     found = run["machine"]
-    return f"{found['processor']}, {found['cores']} cores, {found['memory_gb']} GB, {found['threads']} threads a system"
+    cores = f"{found.get('cores_used', found['cores'])} of {found['cores']} cores"
+    return f"{found['processor']}, {cores}, {found['memory_gb']} GB, {found['threads']} threads a system"
 
 
 def counted(sessions: Sequence[Run], runs: Sequence[Run], trials: Sequence[Run]) -> Iterator[tuple[str, int, int]]:
     """Of each kind of measurement how many are there, and how many are planned."""
     pairs = [(peer, task) for peer in PEERS.values() for task in peer.tasks]
     settings = sum(len(settings_of(peer)) for peer, _ in pairs)
-    seeds = 2 * sum(len(settings_of(peer)) for peer, task in pairs if task == "banking77")
-    yield "Throughput, by task and setting", len(sessions), len(TASKS) * len(SETTINGS)
+    seeds = 2 * sum("tuned" in settings_of(peer) for peer, task in pairs if task == "banking77")
+    yield "Throughput, by task and setting", len(sessions), len(TASKS) * len(WINDOWS)
     yield "Trainings", len(runs), settings + seeds
     yield "Trials of learning rates", len(trials), sum(len(p.rates.get(TASKS[task].kind, ())) for p, task in pairs)
 
@@ -127,7 +129,7 @@ def named(run: Run) -> str:
 
 def throughput(sessions: Sequence[Run], setting: str, plots: Path) -> str:
     """Real tokens a second, the spread of windows, and the share of what the machine can do."""
-    lines = [f"## Real tokens a second, {SHOWN[setting]}\n\n{WINDOWS}\n"]
+    lines = [f"## Real tokens a second, {SHOWN[setting]}\n\n{OF_WINDOWS}\n"]
     names = [name for name in PEERS if any(name in session["peers"] for session in sessions)]
     rows = [[PEERS[name].shown, *(cell(session, name) for session in sessions)] for name in names]
     lines.append(table(["system", *(session["task"] for session in sessions)], rows))
@@ -171,12 +173,12 @@ def costs(sessions: Sequence[Run]) -> str:
 
 def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
     """How good, and how soon."""
-    best = max(run["valid"] for run in runs)
+    goal = goal_of(runs)
     about = (
         f"{task.model}; at most {task.epochs} passes, {task.evaluations} evaluations in each. Seconds are those since "
-        f"the process was started, to {100 * SHARE:.0f} % of the best validation score of any system, "
-        f"{100 * best:.2f}, and to the last evaluation. The test rows were answered once, with the weights that were "
-        "best by validation."
+        f"the process was started, to {100 * SHARE:.0f} % of the best final validation score of another "
+        f"system, {100 * goal:.2f}, and to the last evaluation. The test rows were answered once, with the weights "
+        "that were best by validation."
     )
     names = [
         "system",
@@ -190,7 +192,7 @@ def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
         "peak memory, MB",
     ]
     groups = grouped(runs)
-    rows = [row(group, best * SHARE, task.metric) for group in groups]
+    rows = [row(group, goal, task.metric) for group in groups]
     lines = [f"## {task.name}: {task.metric} over time\n\n{about}\n\n{table(names, rows)}"]
     lines += [text for setting in SETTINGS for text in differences(task, groups, setting)]
     systems = list(dict.fromkeys(run["system"] for run in runs))
@@ -205,7 +207,7 @@ def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
         for run in (group[0] for group in groups)
     ]
     title = f"{task.name}, validation {task.metric}"
-    files = draw_curves(plots / f"quality-{task.name}", title, task.metric, curves, best * SHARE)
+    files = draw_curves(plots / f"quality-{task.name}", title, task.metric, curves, goal)
     lines.append(picture(title, files, plots))
     return "".join(lines)
 
@@ -241,11 +243,6 @@ def row(group: Sequence[Run], goal: float, metric: str) -> list[str]:
         f"{mean(run['seconds'] for run in group):.0f}{capped}",
         f"{max(run['peak_memory_mb'] for run in group):,.0f}",
     ]
-
-
-def seconds_to(run: Run, goal: float) -> float | None:
-    """Until the first evaluation at or above a score; None where there is none."""
-    return next((float(point["seconds"]) for point in run["curve"] if point["score"] >= goal), None)
 
 
 def differences(task: Task, groups: Sequence[Sequence[Run]], setting: str) -> Iterator[str]:

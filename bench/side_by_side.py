@@ -5,8 +5,9 @@
 
 Each system runs in an environment of its own (bench/environments.py makes them) as `python -m peers.NAME`.
 `throughput`: the systems of a task are started once and warmed up; then each in turn works for 20 seconds while the
-others sleep, five rounds long. `quality`: one system at a time trains to its end, or for ten minutes. Measurements
-whose JSON is there are skipped; none is started once the budget (minutes) is spent, or while the machine is busy.
+others sleep, five rounds long (--window, --rounds). `quality`: one system at a time trains to its end, or for ten
+minutes (--rows). Measurements whose JSON is there are skipped; none is started once the budget (minutes) is spent, or
+while the machine is busy.
 ADAPTUNE_DATA names the data folder; FOLDER holds minilm/ and smollm2/ (without it the hub is asked for both).
 """
 
@@ -30,10 +31,10 @@ from typing import Any
 from environments import ROOT, python, size
 from evidence import carry_out, write
 from final_scores import scored
-from peers.catalogue import PEERS, SETTINGS, Peer, settings_of
+from peers.catalogue import PEERS, WINDOWS, Peer, settings_of, windows_of
 from peers.rows import TASKS
 from peers.session import Order
-from quiet import Quiet, machine
+from quiet import Quiet, machine, threads
 
 SEEDS = (1, 2, 3)
 HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2", "smollm2": "HuggingFaceTB/SmolLM2-135M"}
@@ -60,6 +61,8 @@ class Place:
     max_seconds: float = 600.0
     max_steps: int | None = None
     """Where the benchmark itself is tried out."""
+    most_rows: int | None = None
+    """Of training, in trainings to the end."""
 
     def order(self, peer: str, task: str, setting: str, measure: str, **more: Any) -> Order:
         """What a process is told; the moment of its start is added when it starts."""
@@ -73,16 +76,17 @@ class Place:
             started=0.0,
             max_seconds=self.max_seconds,
             max_steps=self.max_steps,
+            most_rows=self.most_rows if measure == "quality" else None,
             **{"seed": SEEDS[0], **more},
         )
 
     def start(self, peer: Peer, order: Order) -> subprocess.Popen[str]:
         """The peer's process, at work on its order; what it prints beside its answers goes into a log."""
         command = [str(python(self.environments / peer.environment)), "-m", f"peers.{peer.name}"]
-        threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+        number = str(threads())
         environment = os.environ | {
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
+            "OMP_NUM_THREADS": number,
+            "MKL_NUM_THREADS": number,
             "HF_DATASETS_OFFLINE": "1",
             "TOKENIZERS_PARALLELISM": "false",
             **({"HF_HUB_OFFLINE": "1"} if self.models else {}),
@@ -142,7 +146,7 @@ class Windows:
     def run(self, out: Path, models: Path | None) -> None:
         """Start every system, one after another; then rounds of windows."""
         before = self.place.speed_before()
-        peers = [LIMIT, *(p for p in PEERS.values() if self.task in p.tasks and self.setting in settings_of(p))]
+        peers = [LIMIT, *(p for p in PEERS.values() if self.task in p.tasks and self.setting in windows_of(p))]
         running: dict[str, subprocess.Popen[str]] = {}
         found: dict[str, dict[str, Any]] = {}
         try:
@@ -270,30 +274,31 @@ class Training:
 
 
 def throughput_jobs(place: Place) -> Iterator[Windows]:
-    """Every task in both settings."""
+    """Every task in every setting."""
     for task in TASKS:
-        for setting in reversed(SETTINGS):
+        for setting in reversed(WINDOWS):
             yield Windows(place, task, setting)
 
 
 def quality_jobs(place: Place) -> Iterator[Training]:
-    """Task by task: rates, then every system in both settings; further seeds on BANKING77 alone, at the end."""
+    """Task by task rates, then tuned systems; then further seeds on BANKING77; then every system as documented."""
     for task in TASKS.values():
         for peer in PEERS.values():
             if task.name in peer.tasks:
                 rates = peer.rates.get(task.kind, ())
                 yield from (Training(place, peer.name, task.name, "tuned", trial=rate) for rate in rates)
-        yield from trainings(place, task.name, SEEDS[0])
+        yield from trainings(place, task.name, "tuned", SEEDS[0])
     for seed in SEEDS[1:]:
-        yield from trainings(place, "banking77", seed)
+        yield from trainings(place, "banking77", "tuned", seed)
+    for task in TASKS.values():
+        yield from trainings(place, task.name, "documented", SEEDS[0])
 
 
-def trainings(place: Place, task: str, seed: int) -> Iterator[Training]:
-    """Every system that can learn a task, tuned, then as documented."""
-    for setting in reversed(SETTINGS):
-        for peer in PEERS.values():
-            if task in peer.tasks and setting in settings_of(peer):
-                yield Training(place, peer.name, task, setting, seed)
+def trainings(place: Place, task: str, setting: str, seed: int) -> Iterator[Training]:
+    """Every system that can learn a task."""
+    for peer in PEERS.values():
+        if task in peer.tasks and setting in settings_of(peer):
+            yield Training(place, peer.name, task, setting, seed)
 
 
 def main() -> None:
@@ -324,7 +329,8 @@ def place_of(options: argparse.Namespace) -> Place:
         options.results,
         quiet,
         options.busy,
-        **short,
+        most_rows=options.rows,
+        **({"rounds": options.rounds, "window": options.window} | short),
     )
 
 
@@ -338,6 +344,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=60, help="minutes (default: 60)")
     parser.add_argument("--only", choices=list(TASKS), help="the measurements of one task")
     parser.add_argument("--peer", choices=list(PEERS), help="of one system; quality alone")
+    parser.add_argument("--rows", type=int, help="most training rows of trainings to the end (default: all)")
+    parser.add_argument("--rounds", type=int, default=5, help="of throughput (default: 5)")
+    parser.add_argument("--window", type=float, default=20.0, help="seconds of a system in each round (default: 20)")
     parser.add_argument("--busy", action="store_true", help="measure though the machine is busy")
     parser.add_argument("--smoke", action="store_true", help="three steps of each, to try out the benchmark itself")
     return parser.parse_args()

@@ -25,6 +25,10 @@ class Peer:
     """Of which the best by validation is taken where we tune it."""
     only: str | None = None
     """The one task that it is measured on."""
+    settings: tuple[str, ...] = ()
+    """Of its throughput, where they are not those of systems with rates."""
+    trained: bool = True
+    """Whether it is trained to its end, too."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -44,21 +48,32 @@ OURS: dict[Kind, Rates] = {
     "regress": (2e-3, 4e-3, 8e-3),
     "write": (2e-4, 5e-4, 1e-3),
 }
+DOCUMENTED = ("documented",)
+SETTINGS = ("documented", "tuned")
+"""As each documentation configures it; and with dropout off, batches of like lengths, the best of three rates."""
+WINDOWS = ("documented", "padded", "tuned")
+"""Of throughput: also with dropout off and nothing else changed."""
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("adaptune", "adaptune", "adaptune", ALL, OURS),
+        Peer("adaptune", "adaptune", "adaptune", ALL, OURS, settings=WINDOWS),
         Peer("bucketed_loop", "PyTorch + peft, bucketed", "transformers-peft", ALL, PEFT),
-        Peer("trainer_peft", "transformers Trainer + peft", "transformers-peft", ALL, PEFT),
+        Peer("trainer_peft", "transformers Trainer + peft", "transformers-peft", ALL, PEFT, settings=WINDOWS),
+        Peer(
+            "guide_batches", "the same, padded to 128", "transformers-peft", ALL[:3], settings=DOCUMENTED, trained=False
+        ),
         Peer("trl", "trl SFTTrainer", "trl", ("write",), {"write": PEFT["write"]}),
         Peer("setfit", "SetFit", "setfit", ("classify",), {"classify": (1e-5, 2e-5, 5e-5)}),
         Peer("naive_guide", "naive guide", "transformers-peft", ("tag",), only="wnut17"),
     )
 }
-SETTINGS = ("documented", "tuned")
-"""As each documentation configures it; and with dropout off, batches of like lengths, the best of three rates."""
 
 
 def settings_of(peer: Peer) -> tuple[str, ...]:
-    """A peer without rates of its own stands as its guide has it alone."""
-    return SETTINGS if peer.rates else SETTINGS[:1]
+    """Of trainings: a peer without rates of its own stands as its guide has it alone, if at all."""
+    return (SETTINGS if peer.rates else DOCUMENTED) if peer.trained else ()
+
+
+def windows_of(peer: Peer) -> tuple[str, ...]:
+    """Of throughput."""
+    return peer.settings or settings_of(peer)

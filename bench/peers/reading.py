@@ -21,14 +21,14 @@ Feature = dict[str, Any]
 
 def lora(order: Order, **more: Any) -> LoraConfig:
     """Rank 8 on all matrices of attention; documented: the other values are those of peft's quicktour."""
-    alpha, dropout = (16, 0.0) if order.tuned else (32, 0.1)
+    alpha, dropout = (16, 0.0) if order.without_dropout else (32, 0.1)
     targets = LLAMA if order.of.kind == "write" else BERT
     return LoraConfig(r=RANK, lora_alpha=alpha, lora_dropout=dropout, target_modules=targets, **more)
 
 
 def loading(order: Order) -> dict[str, Any]:
     """Arguments of from_pretrained. Where we tune: no dropout in the frozen model, weights in fp32."""
-    if not order.tuned:
+    if not order.without_dropout:
         return {}
     off = {"attention_dropout": 0.0} if order.of.kind == "write" else {}
     if order.of.kind != "write":

@@ -34,7 +34,7 @@ class Order:
     peer: str
     task: str
     setting: str
-    """`documented` or `tuned`"""
+    """`documented`, `tuned`; where throughput is measured, `padded`, too"""
     measure: str
     """`throughput` or `quality`"""
     model: str
@@ -54,11 +54,18 @@ class Order:
     """Where a run is only tried out."""
     tested: bool = True
     """Whether test rows are answered at the end."""
+    most_rows: int | None = None
+    """Of training, spread evenly over the file; half as many for validation."""
 
     @property
     def tuned(self) -> bool:
         """Whether it is configured as we would, not as its documentation does."""
         return self.setting == "tuned"
+
+    @property
+    def without_dropout(self) -> bool:
+        """Whether dropout is off and weights are fp32."""
+        return self.setting != "documented"
 
     @property
     def of(self) -> Task:
@@ -77,9 +84,17 @@ class Order:
     def rows(self) -> Parts:
         """The rows of every part; a few hundred, spread evenly, where a run is only tried out."""
         parts = self.of.read(Path(self.data))
-        if self.max_steps is None:
+        if self.max_steps is not None:
+            return {part: _spread(rows, FEW[part]) for part, rows in parts.items()}
+        if self.most_rows is None:
             return parts
-        return {part: rows[:: max(1, len(rows) // FEW[part])] for part, rows in parts.items()}
+        most = {"train": self.most_rows, "valid": self.most_rows // 2}
+        return {part: _spread(rows, most.get(part, len(rows))) for part, rows in parts.items()}
+
+
+def _spread(rows: list[Any], most: int) -> list[Any]:
+    """So many of them at most, evenly spread and in their order."""
+    return rows if len(rows) <= most else [rows[index * len(rows) // most] for index in range(most)]
 
 
 class Session:

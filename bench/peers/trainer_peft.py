@@ -30,6 +30,8 @@ from peers.rows import Row
 from peers.session import Meter, Order, Session
 
 ROWS = 32
+GUIDE, GUIDE_ROWS, GUIDE_LENGTH = "guide_batches", 16, 128
+"""Of the batches of many a guide, which pads whatever it reads to one length."""
 
 
 class InOrder(Trainer):
@@ -56,7 +58,8 @@ def build(order: Order, reader: Reader) -> Any:
 
 def arguments(order: Order, folder: str, rows: int) -> TrainingArguments:
     """Documented: quicktour's; we add grouping by length and a short warm-up."""
-    steps_per_epoch = -(-rows // ROWS)
+    size = GUIDE_ROWS if order.peer == GUIDE else ROWS
+    steps_per_epoch = -(-rows // size)
     quality = order.measure == "quality"
     every = max(1, steps_per_epoch // order.of.evaluations)
     total = max(1, int(steps_per_epoch * order.passes))
@@ -64,7 +67,7 @@ def arguments(order: Order, folder: str, rows: int) -> TrainingArguments:
     return TrainingArguments(
         output_dir=folder,
         learning_rate=order.rate or 1e-3,
-        per_device_train_batch_size=ROWS,
+        per_device_train_batch_size=size,
         per_device_eval_batch_size=ROWS,
         max_steps=total,
         weight_decay=0.01,
@@ -85,8 +88,11 @@ def arguments(order: Order, folder: str, rows: int) -> TrainingArguments:
     )
 
 
-def collator(reader: Reader) -> Any:
+def collator(reader: Reader, order: Order) -> Any:
     """Padding to the longest of the batch."""
+    if order.peer == GUIDE:
+        kind = DataCollatorForTokenClassification if reader.kind == "tag" else DataCollatorWithPadding
+        return kind(reader.tokenizer, padding="max_length", max_length=GUIDE_LENGTH)
     if reader.kind == "write":
         return DataCollatorForSeq2Seq(reader.tokenizer, label_pad_token_id=IGNORED)
     if reader.kind == "tag":
@@ -155,7 +161,7 @@ def main() -> None:
             args=arguments(order, folder, len(parts["train"])),
             train_dataset=features["train"],
             eval_dataset=valid.features,
-            data_collator=collator(reader),
+            data_collator=collator(reader, order),
             processing_class=tokenizer,
             compute_metrics=score,
             preprocess_logits_for_metrics=reduced(reader.kind),

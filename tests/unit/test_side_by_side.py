@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 import torch
 from seqeval.metrics import f1_score
 from seqeval.metrics.sequence_labeling import get_entities
+from transformers import AutoTokenizer
 
 from adaptune.prepare import prepare
 from adaptune.run.kitchen import set_up
@@ -231,7 +233,7 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
             },
         },
     )
-    for system, last, capped in (("adaptune", 0.90, False), ("trainer_peft", 0.80, True)):
+    for system, last, capped in (("adaptune", 0.90, False), ("trainer_peft", 0.80, True), ("setfit", 0.60, False)):
         write(
             results / "quality" / "banking77" / f"{system}-tuned-seed1.json",
             {
@@ -257,13 +259,51 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
     assert "| adaptune | 10,000 (9,000 to 11,000), 50 % |" in page
     assert "| transformers Trainer + peft | 5,000 (4,000 to 6,000), 25 % |" in page
     assert "| adaptune | tuned by us | 0.004 | 1 | 90.00 | 90.00 (89.0 to 91.0) | 61 | 61 | 1,000 |" in page
-    assert "| not reached by 1 | 61 (cut off) |" in page
+    assert "| 61 | 61 (cut off) |" in page
+    assert "| not reached by 1 | 61 |" in page
     assert "Cut off by the time limit: transformers Trainer + peft on banking77, tuned by us (seed 1)." in page
-    assert "Throughput, by task and setting: 1 of 12 are there." in page
+    assert "Throughput, by task and setting: 1 of 18 are there." in page
+    assert "| without dropout, Trainer tuned | 2.00 |" in page
+    assert "| without dropout, Trainer tuned | 1.00 |" in page  # the same memory
+    assert "| banking77 | 79.20 | 61 | 61 | 1.00 |" in page
+    assert "Geometric mean of the ratios: 1.00." in page
     assert "adaptune - transformers Trainer + peft, tuned by us: +10.00 points" in page
     for picture in re.findall(r"\]\((.*?)\)", page):
         assert (tmp_path / picture).is_file()
     assert len(list((tmp_path / "bench").iterdir())) == 4
+
+
+def test_rows_are_left_out_evenly_in_trainings_alone(bench: Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = bench("peers.rows")
+    parts = {part: [rows.Row(f"{part} {number}", "a") for number in range(10)] for part in rows.PARTS}
+    monkeypatch.setitem(rows.TASKS, "banking77", replace(rows.TASKS["banking77"], read=lambda _: parts))
+    kept = order(bench, most_rows=4).rows()
+    assert [row.text for row in kept["train"]] == ["train 0", "train 2", "train 5", "train 7"]
+    assert [row.text for row in kept["valid"]] == ["valid 0", "valid 5"]
+    assert kept["test"] == parts["test"]
+    assert order(bench).rows() == parts
+
+
+def test_dropout_alone_is_off_between_documented_and_tuned(bench: Module) -> None:
+    reading, trainer = bench("peers.reading"), bench("peers.trainer_peft")
+    settings = {setting: order(bench, setting=setting) for setting in bench("peers.catalogue").WINDOWS}
+    assert {name: reading.lora(one).lora_dropout for name, one in settings.items()} == {
+        "documented": 0.1,
+        "padded": 0.0,
+        "tuned": 0.0,
+    }
+    grouped = {name: str(trainer.arguments(one, "out", 64).train_sampling_strategy) for name, one in settings.items()}
+    assert grouped == {"documented": "random", "padded": "random", "tuned": "group_by_length"}
+
+
+def test_batches_of_the_guide_are_padded_to_one_length(bench: Module, tiny_bert: Path) -> None:
+    rows, trainer, reading = bench("peers.rows"), bench("peers.trainer_peft"), bench("peers.reading")
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    literal = [rows.Row(text, label) for text, label in LITERAL["banking77"]]
+    reader = reading.Reader(tokenizer, "classify", literal, standardised=False)
+    told = order(bench, peer="guide_batches", setting="documented")
+    assert trainer.collator(reader, told)(reader.features(literal))["input_ids"].shape == (4, 128)
+    assert trainer.arguments(told, "out", 64).per_device_train_batch_size == 16
 
 
 def test_real_tokens_are_counted_in_training_alone_however_they_are_given(bench: Module) -> None:

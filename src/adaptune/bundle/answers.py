@@ -12,12 +12,9 @@ from adaptune.data.tokens import Encoder
 from adaptune.evaluate.predict import predict
 from adaptune.models.assembly import Assembly
 
-BATCH_TOKENS = 4096
-"""Most tokens in one batch where nothing else is asked for."""
-
 
 def answer(
-    assembly: Assembly, examples: Sequence[Example], *, max_length: int, batch_tokens: int = BATCH_TOKENS
+    assembly: Assembly, examples: Sequence[Example], *, max_length: int, batch_tokens: int | None = None
 ) -> list[Answer]:
     """One Answer an example, in their order; what the examples expect is not looked at."""
     encoded = encoded_for(assembly, examples, max_length=max_length)

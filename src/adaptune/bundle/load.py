@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from adaptune.bundle.answers import BATCH_TOKENS, answer, encoded_for, said_beside
+from adaptune.bundle.answers import answer, encoded_for, said_beside
 from adaptune.bundle.calibration import take_calibrated
 from adaptune.bundle.check import AGAIN, bundle_name, check_base, check_files, check_weights, find_base
 from adaptune.bundle.golden import check_golden, dtype_of, golden_examples
@@ -53,7 +53,7 @@ class Bundle:
         *,
         task: str | None = None,
         corpus: Iterable[str] | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
     ) -> list[dict[str, Any]]:
         """One readable answer an input, with its probability. `task` names one of several; here there is one.
 
@@ -72,7 +72,7 @@ class Bundle:
         return [self.describe(example, found) for example, found in zip(examples, answers, strict=True)]
 
     def evaluate(
-        self, examples: Sequence[Example], *, corpus: Iterable[str] | None = None, batch_tokens: int = BATCH_TOKENS
+        self, examples: Sequence[Example], *, corpus: Iterable[str] | None = None, batch_tokens: int | None = None
     ) -> Scores:
         """Every metric of the task over labelled examples.
 
@@ -102,7 +102,7 @@ class Bundle:
                 )
 
     def answers(
-        self, examples: Sequence[Example], *, corpus: Iterable[str] | None = None, batch_tokens: int = BATCH_TOKENS
+        self, examples: Sequence[Example], *, corpus: Iterable[str] | None = None, batch_tokens: int | None = None
     ) -> list[Answer]:
         """One Answer an example, in their order; from a corpus where one is given. Raises DataError, Unsupported."""
         if corpus is not None:

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from adaptune.bundle.answers import BATCH_TOKENS
 from adaptune.bundle.calibration import take_calibrated
 from adaptune.bundle.check import bundle_name, check_base, check_files, check_weights, find_base
 from adaptune.bundle.inputs import Input
@@ -44,7 +43,7 @@ class MultiTaskBundle:
         *,
         task: str | None = None,
         corpus: Iterable[str] | None = None,
-        batch_tokens: int = BATCH_TOKENS,
+        batch_tokens: int | None = None,
     ) -> list[dict[str, Any]]:
         """One readable answer an input: of one task, or without its name of every task, by their names.
 
@@ -57,7 +56,7 @@ class MultiTaskBundle:
         answers = [bundle.predict(given, batch_tokens=batch_tokens) for bundle in self.bundles.values()]
         return [dict(zip(self.bundles, of_input, strict=True)) for of_input in zip(*answers, strict=True)]
 
-    def evaluate(self, examples: Sequence[Example], *, task: str, batch_tokens: int = BATCH_TOKENS) -> Scores:
+    def evaluate(self, examples: Sequence[Example], *, task: str, batch_tokens: int | None = None) -> Scores:
         """Every metric of a task over labelled examples of it. Raises BundleError where one has no label."""
         return self.of(task).evaluate(examples, batch_tokens=batch_tokens)
 

@@ -143,6 +143,7 @@ class Loop:
         self._first_steps = first_steps(self.assembly, config, self.total)
         self._parts = Parts(assembly, self.accelerator.num_processes)
         self.step = self.epoch = self.batch = 0
+        self._in_training = False
 
     def position(self) -> Position:
         """What must be kept to go on from here, beside the model's weights."""
@@ -200,7 +201,7 @@ class Loop:
     def _advance(self, group: list[Batch], *, ends_epoch: bool) -> Step:
         """One optimizer step over the batches of all processes."""
         started = time.perf_counter()
-        self.assembly.train()
+        self._set_mode()
         factor = scale(self.config, self._place, self.total)
         for parameters, peak in zip(self.optimizer.param_groups, self._peaks, strict=True):
             parameters["lr"] = peak * factor
@@ -224,6 +225,12 @@ class Loop:
             seconds=time.perf_counter() - started,
             loop=self,
         )
+
+    def _set_mode(self) -> None:
+        """Training mode, where it is not that of the step before: to walk through every module takes some time."""
+        if not self._in_training or not self.assembly.training:
+            self.assembly.train()
+            self._in_training = True
 
     def _backward(self, group: list[Batch]) -> float:
         """Gradients of the mean loss over the labelled items of all batches, whatever their number in each."""

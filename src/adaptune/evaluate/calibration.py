@@ -9,12 +9,9 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logsumexp, softmax
-from sklearn.covariance import LedoitWolf
-from sklearn.metrics import roc_auc_score
 
 from adaptune.core.calibration import Seen
+from adaptune.core.lazy import scipy_optimize, scipy_special, sklearn_covariance, sklearn_metrics
 
 Numbers = NDArray[np.float64]
 
@@ -36,7 +33,9 @@ class Judged:
     def probabilities(self, temperature: float) -> Numbers:
         """(N, C)"""
         scaled = self.logits / temperature
-        found: Numbers = softmax(scaled, axis=1) if self.link == "softmax" else expit(scaled)
+        found: Numbers = (
+            scipy_special.softmax(scaled, axis=1) if self.link == "softmax" else scipy_special.expit(scaled)
+        )
         return found
 
 
@@ -56,7 +55,7 @@ def log_likelihood(rows: Judged, temperature: float = 1.0) -> float:
     if rows.link == "sigmoid":
         return float((rows.targets * scaled - np.logaddexp(0.0, scaled)).mean())
     right = scaled[np.arange(len(scaled)), rows.targets.astype(np.int64)]
-    return float((right - logsumexp(scaled, axis=1)).mean())
+    return float((right - scipy_special.logsumexp(scaled, axis=1)).mean())
 
 
 def fit_temperature(rows: Judged) -> float | None:
@@ -67,7 +66,7 @@ def fit_temperature(rows: Judged) -> float | None:
     if _all_right(rows):
         return None
     most = math.log(HOTTEST)
-    found = minimize_scalar(
+    found = scipy_optimize.minimize_scalar(
         lambda log: -log_likelihood(rows, math.exp(log)),
         bounds=(-most, most),
         method="bounded",
@@ -138,11 +137,11 @@ def class_means(features: Numbers, labels: NDArray[np.int64]) -> tuple[Numbers, 
     """
     classes, of = np.unique(labels, return_inverse=True)
     means = np.stack([features[of == place].mean(axis=0) for place in range(len(classes))])
-    precision: Numbers = LedoitWolf(assume_centered=True).fit(features - means[of]).get_precision()
+    precision: Numbers = sklearn_covariance.LedoitWolf(assume_centered=True).fit(features - means[of]).get_precision()
     return means, precision
 
 
 def detection(inside: Numbers, outside: Numbers) -> float:
     """(N,), (M,) scores -> the probability that a row out of scope has the larger one (AUROC)."""
     answers = np.concatenate([np.zeros(len(inside)), np.ones(len(outside))])
-    return float(roc_auc_score(answers, np.concatenate([inside, outside])))
+    return float(sklearn_metrics.roc_auc_score(answers, np.concatenate([inside, outside])))

@@ -21,8 +21,9 @@ class EvaluateConfig(Config):
     plain_rows: int | None = Field(default=None, ge=1)
     """At most so many training rows that plain models are fitted on, drawn with every class in its share; none: all of
     them, but 50,000 of rows that are streamed."""
-    batch_tokens: int = Field(default=8192, ge=1)
-    """Most tokens in one batch of prediction, padding and what may be written included."""
+    batch_tokens: int | None = Field(default=None, ge=1)
+    """Most tokens in one batch of prediction, padding and what may be written included; none: 1,024 on a processor,
+    whose caches hold no more, and 8,192 where texts are written, or an accelerator computes."""
     calibrate: bool = True
     """Whether heads that choose between labels get a temperature, fitted on validation rows; no answer changes by it,
     its probability does."""

@@ -12,14 +12,14 @@ from adaptune.core.batch import Encoded
 from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.types import Scores
 from adaptune.data.batches import Budget, by_rows, collate
-from adaptune.evaluate.predict import MOST_SEQUENCES
+from adaptune.evaluate.predict import MOST_SEQUENCES, batch_tokens_of
 from adaptune.models.assembly import Assembly
 
 PERPLEXITY = "perplexity"
 
 
 @torch.inference_mode()
-def likelihood(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int) -> dict[str, float]:
+def likelihood(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int | None) -> dict[str, float]:
     """log_likelihood: the mean natural logarithm of a target token's probability. perplexity: e to minus that."""
     device = next(assembly.parameters()).device
     pad = assembly.backbone.tokenizer.pad_token_id
@@ -27,7 +27,7 @@ def likelihood(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: 
     assembly.eval()
     total, items = 0.0, 0.0
     try:
-        for indices in by_rows(encoded, Budget(tokens=batch_tokens, rows=MOST_SEQUENCES)):
+        for indices in by_rows(encoded, Budget(tokens=batch_tokens_of(assembly, batch_tokens), rows=MOST_SEQUENCES)):
             loss = assembly(collate([encoded[index] for index in indices], pad).to(device))
             total, items = total + float(loss.total), items + float(loss.items)
     finally:
@@ -36,7 +36,9 @@ def likelihood(assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: 
     return {LOG_LIKELIHOOD: -mean, PERPLEXITY: math.exp(min(mean, 700.0))}
 
 
-def with_likelihood(scores: Scores, assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int) -> Scores:
+def with_likelihood(
+    scores: Scores, assembly: Assembly, encoded: Sequence[Encoded], *, batch_tokens: int | None
+) -> Scores:
     """Scores with the loss and the perplexity of the expected texts; `encoded` holds these."""
     found = likelihood(assembly, encoded, batch_tokens=batch_tokens)
     own = {"loss": -found[LOG_LIKELIHOOD], PERPLEXITY: found[PERPLEXITY]}

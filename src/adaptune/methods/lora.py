@@ -15,6 +15,7 @@ from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import PeftFiles, State, replace_parameters
 from adaptune.methods._initial import explained, orthonormal, principal
+from adaptune.methods._one_product import one_product
 from adaptune.methods._peft import (
     ADAPTER,
     OnPeft,
@@ -95,6 +96,8 @@ class Lora(OnPeft):
         self._check_rank(trunk)
         if self._has_origin:
             _add_origin(trunk, config)
+        else:
+            one_product(tuner_layers(trunk))
         return trunk
 
     def prepare(self, trunk: torch.nn.Module, batches: Iterable[Batch], total: int) -> None:

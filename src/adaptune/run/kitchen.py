@@ -15,6 +15,7 @@ from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import LOG_LIKELIHOOD
+from adaptune.core.heap import keep_freed_memory
 from adaptune.core.log import notice, warn
 from adaptune.core.types import Answer, Example, OfSpan, Scores
 from adaptune.data.batches import Batches, Budget, by_rows, collate, cut
@@ -28,7 +29,7 @@ from adaptune.engine.packing import packs
 from adaptune.engine.pruning import Pruned, check_pruning
 from adaptune.engine.trunk_cache import Read
 from adaptune.evaluate.likelihood import likelihood, with_likelihood
-from adaptune.evaluate.predict import AHEAD, WRITTEN_AHEAD, predict, stream
+from adaptune.evaluate.predict import AHEAD, WRITTEN_AHEAD, batch_tokens_of, predict, stream
 from adaptune.methods.head_only import HeadOnly
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import load_backbone
@@ -153,7 +154,7 @@ class Kitchen:
 
     @property
     def _budget(self) -> Budget:
-        return Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
+        return Budget(tokens=batch_tokens_of(self.assembly, self.recipe.evaluate.batch_tokens), rows=512)
 
     def sample(self, purpose: str, rows: int | None) -> Sample:
         """Training rows for what need not see them all; said where it does not."""
@@ -172,6 +173,7 @@ class Kitchen:
 
 def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None) -> Kitchen:
     """Load the model, unless it is there, put the adapter and the head on it, and encode the rows."""
+    keep_freed_memory()
     backbone = backbone or load_backbone(recipe.model, words=recipe.head.reads_words)
     start = recipe.method.start
     labels = recipe.task.labels(answered(prepared.splits.train))

@@ -14,7 +14,7 @@ from adaptune.bundle.tally import Seen, Tally, seen_of, tally_of, unknown_of
 from adaptune.core.batch import Encoded
 from adaptune.core.types import Answer, Example
 from adaptune.data.batches import Budget, by_rows, collate
-from adaptune.evaluate.predict import MOST_SEQUENCES
+from adaptune.evaluate.predict import MOST_SEQUENCES, batch_tokens_of
 from adaptune.evaluate.vectors import unit_vectors
 from adaptune.run.kitchen import Kitchen
 
@@ -62,7 +62,8 @@ def _answers(kitchen: Kitchen, encoded: Sequence[Encoded], tally: Tally) -> dict
     device, pad = next(assembly.parameters()).device, assembly.backbone.tokenizer.pad_token_id
     pooling = getattr(assembly.head, "pooling", assembly.backbone.pooling)
     answers: dict[int, Answer] = {}
-    for indices in by_rows(encoded, Budget(tokens=kitchen.recipe.evaluate.batch_tokens, rows=MOST_SEQUENCES)):
+    tokens = batch_tokens_of(assembly, kitchen.recipe.evaluate.batch_tokens)
+    for indices in by_rows(encoded, Budget(tokens=tokens, rows=MOST_SEQUENCES)):
         batch = collate([encoded[index] for index in indices], pad).to(device)
         with assembly.remembering():  # the trunk is passed once for both
             vectors = unit_vectors(assembly.hidden(batch), batch, pooling)

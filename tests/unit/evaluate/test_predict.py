@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.types import Answer, Example, Labels, Row
 from adaptune.data.encode import encode
-from adaptune.evaluate.predict import predict, stream
+from adaptune.evaluate.predict import batch_tokens_of, predict, stream
 from adaptune.heads.tag import TagHead
 from adaptune.methods.head_only import HeadOnly
 from adaptune.models.assembly import Assembly
@@ -72,6 +73,13 @@ def test_all_windows_of_a_row_stand_in_one_batch(
     predict(assembly, encoded, batch_tokens=60, rows=8)
     assert len(seen) > 3
     assert sorted(row for rows in seen for row in rows) == list(range(8))
+
+
+def test_a_batch_suits_the_device_where_nothing_is_asked_for(assembly: Assembly) -> None:
+    assert batch_tokens_of(assembly, None) == 1024
+    assert batch_tokens_of(assembly, None, writes=True) == 8192
+    assert batch_tokens_of(assembly, 77) == batch_tokens_of(assembly, 77, writes=True) == 77
+    assert batch_tokens_of(deepcopy(assembly).to("meta"), None) == 8192
 
 
 def test_a_stream_gives_the_same_answers_in_order(assembly: Assembly, encoded: list[Encoded]) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
+from adaptune.methods._one_product import _does, _OneProduct
 from adaptune.methods._peft import matrix, tuner_layers
 
 Make = Callable[..., Any]
@@ -59,6 +60,49 @@ def test_the_change_is_b_a_by_alpha_over_the_rank(tiny: Make, make: Make, moved:
     a, b = state[f"{QUERY}.lora_A.default.weight"], state[f"{QUERY}.lora_B.default.weight"]
     expected = matrix(model.base.get_submodule(QUERY)) + 6 / 4 * b @ a
     assert torch.allclose(_changed_matrix(trunk, QUERY), expected, atol=1e-5)
+
+
+def _gradients(trunk: torch.nn.Module, hidden: Tensor) -> dict[str, Tensor]:
+    learned = {name: p for name, p in trunk.named_parameters() if p.requires_grad}
+    return dict(zip(learned, torch.autograd.grad(hidden.square().sum(), learned.values()), strict=True))
+
+
+def test_one_product_gives_the_numbers_and_the_gradients_of_two(tiny: Make, make: Make, moved: Make) -> None:
+    model, method = tiny("bert"), make("lora", rank=4, alpha=6, targets="all")
+    trunk = model.changed(method)
+    moved(method, trunk)
+    layers = tuner_layers(trunk).values()
+    assert all(_does(layer, torch.zeros(36, layer.in_features)) for layer in layers)
+    hidden = model.hidden(trunk)
+    ours = _gradients(trunk, hidden)
+    for layer in layers:
+        layer.__class__ = type(layer).__bases__[1]
+    assert {type(layer) for layer in layers} == {peft.tuners.lora.Linear}
+    expected = model.hidden(trunk)
+    assert torch.allclose(hidden, expected, atol=1e-5)
+    theirs = _gradients(trunk, expected)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.allclose(ours[name], theirs[name], rtol=1e-4, atol=1e-4) for name in theirs)
+
+
+def test_one_product_is_for_many_tokens_in_fp32_with_a_gradient_and_without_dropout(tiny: Make, make: Make) -> None:
+    many, few = torch.zeros(36, 32), torch.zeros(15, 32)
+
+    def does(given: Tensor, dtype: torch.dtype = torch.float32, **settings: Any) -> bool:
+        trunk = tiny("bert", dtype).changed(make("lora", rank=4, **settings)).train()
+        layer = tuner_layers(trunk)[QUERY]
+        return isinstance(layer, _OneProduct) and _does(layer, given)
+
+    assert does(many)
+    assert not does(few)
+    assert not does(many, dropout=0.1)
+    assert not does(many, dora=True)
+    assert not does(many, initialisation="pissa")
+    assert not does(many.bfloat16(), torch.bfloat16)
+    with torch.no_grad():
+        assert not does(many)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not does(many)
 
 
 def test_rank_stabilised_divides_by_the_root_of_the_rank(tiny: Make, make: Make, moved: Make) -> None:

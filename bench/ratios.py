@@ -1,0 +1,98 @@
+"""The ratios that a comparison comes to, adaptune beside each other system, as tables. Runs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from statistics import geometric_mean, mean, median
+from typing import Any
+
+from peers.rows import TASKS
+from tables import table
+
+Run = dict[str, Any]
+OURS, TRAINER = "adaptune", "trainer_peft"
+SHARE = 0.99
+"""Of the best other system's final score: what `seconds to it` are counted to."""
+PAIRS = (
+    ("without dropout, Trainer's padded batches", "padded", "padded", TRAINER),
+    ("without dropout, the loop by hand", "tuned", "tuned", "bucketed_loop"),
+    ("without dropout, Trainer tuned", "tuned", "tuned", TRAINER),
+    ("without dropout, trl tuned", "tuned", "tuned", "trl"),
+    ("as documented, Trainer", "documented", "documented", TRAINER),
+    ("as documented, padded to 128", "documented", "documented", "guide_batches"),
+    ("as documented, the loop by hand", "documented", "documented", "bucketed_loop"),
+    ("as documented, trl", "documented", "documented", "trl"),
+)
+"""What is compared, the setting of adaptune, that of the other system, and that."""
+
+
+def summary(sessions: Sequence[Run], runs: Sequence[Run]) -> str:
+    """Everything in three tables; nothing where nothing was measured."""
+    parts = ["## What it comes to\n"]
+    if sessions:
+        about = "adaptune's divided by the other system's, medians of the same rounds; more is better."
+        parts.append(f"\nReal tokens a second: {about}\n\n{_of_windows(sessions, _median)}")
+        about = "adaptune's divided by the other system's, most that each process held; less is better."
+        parts.append(f"\nPeak memory: {about}\n\n{_of_windows(sessions, lambda peer: peer['peak_memory_mb'])}")
+    if runs:
+        parts.append(_of_trainings(runs))
+    return "".join(parts)
+
+
+def _of_windows(sessions: Sequence[Run], figure: Callable[[Run], float]) -> str:
+    """A row a comparison, a column a task."""
+    by_place = {(session["task"], session["setting"]): session["peers"] for session in sessions}
+    tasks = [task for task in TASKS if any(found == task for found, _ in by_place)]
+    rows = []
+    for name, ours, theirs, peer in PAIRS:
+        cells = []
+        for task in tasks:
+            own, other = by_place.get((task, ours), {}).get(OURS), by_place.get((task, theirs), {}).get(peer)
+            cells.append(f"{figure(own) / figure(other):.2f}" if own and other else "-")
+        if set(cells) != {"-"}:
+            rows.append([name, *cells])
+    return table(["beside", *tasks], rows)
+
+
+def _median(peer: Run) -> float:
+    return median(peer["tokens_per_second"])
+
+
+def _of_trainings(runs: Sequence[Run]) -> str:
+    """Seconds to 99 % of the best other system's final score, and the geometric mean of the ratios."""
+    rows, ratios = [], []
+    for task in TASKS:
+        some = [run for run in runs if run["task"] == task and run["setting"] == "tuned"]
+        if not any(run["system"] == OURS for run in some) or len({run["system"] for run in some}) < 2:
+            continue
+        reached = {peer: _seconds(some, peer, goal_of(some)) for peer in (OURS, TRAINER)}
+        ours, theirs = reached[OURS], reached[TRAINER]
+        if ours and theirs:
+            ratios.append(ours / theirs)
+        shown = [f"{seconds:.0f}" if seconds else "not reached" for seconds in (ours, theirs)]
+        rows.append([task, f"{100 * goal_of(some):.2f}", *shown, f"{ours / theirs:.2f}" if ours and theirs else "-"])
+    names = ["task", "validation score", "adaptune, seconds", "Trainer + peft, seconds", "ratio"]
+    text = (
+        f"\nSeconds to {100 * SHARE:.0f} % of the best other system's final score, all tuned:\n\n{table(names, rows)}"
+    )
+    if ratios:
+        text += f"\nGeometric mean of the ratios: {geometric_mean(ratios):.2f}.\n"
+    return text
+
+
+def goal_of(runs: Sequence[Run]) -> float:
+    """99 % of the best final validation score of other systems, or of any where there is no other."""
+    others = [run["valid"] for run in runs if run["system"] != OURS] or [run["valid"] for run in runs]
+    return SHARE * max(others)
+
+
+def seconds_to(run: Run, goal: float) -> float | None:
+    """Until the first evaluation at or above a score; None where there is none."""
+    return next((float(point["seconds"]) for point in run["curve"] if point["score"] >= goal), None)
+
+
+def _seconds(runs: Sequence[Run], system: str, goal: float) -> float | None:
+    """Mean over the seeds; None where one does not get there."""
+    found = [seconds_to(run, goal) for run in runs if run["system"] == system]
+    known = [seconds for seconds in found if seconds is not None]
+    return mean(known) if known and len(known) == len(found) else None

@@ -35,7 +35,7 @@ def summary(sessions: Sequence[Run], runs: Sequence[Run]) -> str:
         about = "adaptune's divided by the other system's, most that each process held; less is better."
         parts.append(f"\nPeak memory: {about}\n\n{_of_windows(sessions, lambda peer: peer['peak_memory_mb'])}")
     if runs:
-        parts.append(_of_trainings(runs))
+        parts += [_of_trainings(runs), _after_warm_start(runs)]
     return "".join(parts)
 
 
@@ -78,6 +78,29 @@ def _of_trainings(runs: Sequence[Run]) -> str:
     if ratios:
         text += f"\nGeometric mean of the ratios: {geometric_mean(ratios):.2f}.\n"
     return text
+
+
+def _after_warm_start(runs: Sequence[Run]) -> str:
+    """What the adapter adds to the warm-started head, on validation rows."""
+    rows = []
+    for task in TASKS:
+        for run in runs:
+            if run["task"] == task and run["system"] == OURS and run["curve"][0]["step"] == 0:
+                first, best = run["curve"][0]["score"], run["valid"]
+                rows.append(
+                    [
+                        task,
+                        run["setting"],
+                        str(run["seed"]),
+                        f"{100 * first:.2f} after {run['curve'][0]['seconds']:.0f} s",
+                        f"{100 * best:.2f}",
+                        f"{100 * (best - first):+.2f}",
+                    ]
+                )
+    if not rows:
+        return ""
+    names = ["task", "setting", "seed", "head alone, warm-started", "best", "points"]
+    return f"\nWhat the adapter adds to adaptune's warm-started head, on validation rows:\n\n{table(names, rows)}"
 
 
 def goal_of(runs: Sequence[Run]) -> float:

@@ -247,7 +247,10 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
                 "test": {"accuracy": last},
                 "interval": {"low": last - 0.01, "high": last + 0.01},
                 "counts": [[1, 1]] * 9 + [[0, 1]],
-                "curve": [{"seconds": 20.0, "score": 0.5}, {"seconds": 61.0, "score": last}],
+                "curve": [
+                    {"seconds": 20.0, "score": 0.5, "step": 0},
+                    {"seconds": 61.0, "score": last, "step": 40},
+                ],
                 "seconds": 61.0,
                 "peak_memory_mb": 1000.0,
                 "capped": capped,
@@ -267,6 +270,7 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
     assert "| without dropout, Trainer tuned | 1.00 |" in page  # the same memory
     assert "| banking77 | 79.20 | 61 | 61 | 1.00 |" in page
     assert "Geometric mean of the ratios: 1.00." in page
+    assert "| banking77 | tuned | 1 | 50.00 after 20 s | 90.00 | +40.00 |" in page
     assert "adaptune - transformers Trainer + peft, tuned by us: +10.00 points" in page
     for picture in re.findall(r"\]\((.*?)\)", page):
         assert (tmp_path / picture).is_file()

@@ -54,6 +54,8 @@ class Writing(Asked):
     temperature: float | None = Field(default=None, ge=0, le=2)
     """0: the most probable token each time."""
     top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of drawn tokens: the same request is answered alike, whatever others ask meanwhile."""
     stop: Text | Stop | None = None
     n: Literal[1] = 1
     stream: bool = False
@@ -76,7 +78,7 @@ class Writing(Asked):
     def wish(self, most: int | None) -> Wish:
         """What is said of the text, `most` tokens long."""
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        return Wish(most, stop, self.temperature, self.top_p)
+        return Wish(most, stop, self.temperature, self.top_p, self.seed)
 
 
 class Complete(Writing):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from fastapi.testclient import TestClient
 
 from adaptune.bundle.load import load_bundle
 from adaptune.core.backbone import Backbone
+from adaptune.models.drafts import Draft
 from adaptune.serve.app import make_app
 from adaptune.serve.config import Limits, ServeConfig
 from adaptune.serve.keys import Keys
@@ -132,16 +132,10 @@ def test_a_reply_ends_with_the_token_that_its_template_writes_behind_it(
     client: TestClient, llama: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`<s>` here, which ends no other text of this tokenizer."""
-    ends = []
-
-    def written(_assembly: Any, prompts: Any, *, end: int | None, watch: Any) -> list[torch.Tensor]:
-        ends.append(end)
-        return [torch.tensor([*llama.tokenizer(" yes")["input_ids"], llama.tokenizer.bos_token_id]) for _ in prompts]
-
-    monkeypatch.setattr("adaptune.serve.writing.generate", written)
+    tokens = [*llama.tokenizer(" yes")["input_ids"], *[llama.tokenizer.bos_token_id] * 12]
+    monkeypatch.setattr(Draft, "_choose", lambda draft, _: tokens[len(draft.ids)])
     asked = {"model": "talker", "messages": TURNS[1:2]}
     told = client.post("/v1/chat/completions", json=asked).json()["choices"][0]
     assert (told["message"]["content"], told["finish_reason"]) == ("yes", "stop")
     plain = client.post("/v1/completions", json={"model": "writer", "prompt": "a"}).json()["choices"][0]
-    assert plain["finish_reason"] == "length"
-    assert ends == [llama.tokenizer.bos_token_id, None]
+    assert (plain["text"], plain["finish_reason"]) == ("yes", "length")

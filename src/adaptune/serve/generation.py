@@ -99,8 +99,8 @@ class Generation:
     async def write(self, asked: Sequence[Asked], *, seconds: float) -> list[Written]:
         """One text a row, within so many seconds.
 
-        If the caller is cancelled, the texts leave before the next token. Raises Busy, Closing, TooLate, and what
-        their bundles raise.
+        If the caller is cancelled, the texts leave before the next token. Raises Busy, Closing, TooLate, Unavailable
+        for a bundle that cannot be read, and what a pass raises.
         """
         loop = asyncio.get_running_loop()
         sheets = [sheet_of(one, self._pool, place) for place, one in enumerate(asked)]

@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from adaptune.core.batch import Encoded
-from adaptune.core.errors import AdaptuneError, BundleError
+from adaptune.core.errors import AdaptuneError
 from adaptune.core.shell import Borrowed
 from adaptune.core.types import Answer
 from adaptune.data.batches import Budget, by_rows
 from adaptune.models.drafts import Draft, Lane
 from adaptune.serve.compute import SPREAD, Asked
+from adaptune.serve.errors import Unavailable
 from adaptune.serve.pool import Hot, Pool
 from adaptune.serve.registered import Registered
 from adaptune.serve.writing import Completion, Wish, as_wished
@@ -104,9 +105,10 @@ class Running:
         return {sheet.bundle for sheet in self._sheets.values()}
 
     def _clear(self, ended: Ended) -> None:
-        for lane in self._lanes.values():
-            lane.leave()
-        for draft in [one for one in self._sheets if one.finish is not None or one.gone]:
+        # A draft may be gone at any moment: what has left its lane here, and nothing else, has gone.
+        left = [draft for lane in self._lanes.values() for draft in lane.leave()]
+        at_once = [draft for draft in self._sheets if draft.finish is not None]
+        for draft in dict.fromkeys([*left, *at_once]):
             sheet = self._sheets.pop(draft)
             ended[sheet] = sheet.answer() if draft.finish is not None else None
         self._lanes = {key: lane for key, lane in self._lanes.items() if lane.drafts}
@@ -118,10 +120,11 @@ class Running:
             try:
                 by_lane[self._lane_of(sheet)].append(sheet)
             except AdaptuneError as error:
-                ended[self._sheets.pop(sheet.draft)] = error
-            except OSError as error:
-                told = BundleError(f"bundle {sheet.bundle.full_name} cannot be read now: {error.strerror or error}")
-                ended[self._sheets.pop(sheet.draft)] = told
+                ended[self._sheets.pop(sheet.draft)] = Unavailable(str(error))
+            except Exception as error:  # whatever it is: no other bundle has to do with it
+                told = error.strerror if isinstance(error, OSError) and error.strerror else error
+                found = Unavailable(f"bundle {sheet.bundle.full_name} cannot be read now: {told}")
+                ended[self._sheets.pop(sheet.draft)] = found
         for key, sheets in by_lane.items():
             budget = Budget(tokens=self._batch_tokens, rows=max(1, len(sheets)), spread=SPREAD)
             for places in by_rows([replace(one.sequence, row=row) for row, one in enumerate(sheets)], budget):

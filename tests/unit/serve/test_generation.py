@@ -16,20 +16,21 @@ from fastapi.testclient import TestClient
 from adaptune.bundle.load import load_bundle
 from adaptune.bundle.save import save_bundle
 from adaptune.core.backbone import Backbone
-from adaptune.core.errors import BundleError
 from adaptune.core.types import Answer, Labels
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
+from adaptune.models.drafts import Draft, Lane
 from adaptune.serve.app import make_app
 from adaptune.serve.batcher import Batcher, Busy, Closing, Queueing, TooLate
 from adaptune.serve.compute import Asked, answer_all
 from adaptune.serve.config import ServeConfig
+from adaptune.serve.errors import Unavailable
 from adaptune.serve.generation import Generation
 from adaptune.serve.keys import Keys
 from adaptune.serve.pool import Pool
 from adaptune.serve.registered import Registered
-from adaptune.serve.running import sheet_of
+from adaptune.serve.running import Running, sheet_of
 from adaptune.serve.writing import Completion, Wish
 from adaptune.tasks import TASKS
 
@@ -276,10 +277,33 @@ def test_a_bundle_that_cannot_be_read_takes_no_other_down(
         failing = desk.texts(gone, PROMPTS)
         found = await asyncio.gather(desk.texts("one", PROMPTS), failing, return_exceptions=True)
         assert found[0] == alone["one"]
-        assert isinstance(found[1], BundleError)
+        assert isinstance(found[1], Unavailable)
         assert await desk.texts("one", PROMPTS) == alone["one"]
 
     desk.run(work)
+
+
+def test_a_text_that_goes_while_others_leave_goes_at_the_next_token(
+    llama: Backbone, shelf: Path, alone: dict[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk = Desk(llama, shelf)
+    running = Running(desk.pool, batch_tokens=4096)
+    going, *staying = [sheet_of(one, desk.pool) for one in desk.asked("one", PROMPTS)]
+    leave = Lane.leave
+
+    def left_before(lane: Lane) -> list[Draft]:
+        found = leave(lane)
+        going.draft.gone = True
+        return found
+
+    monkeypatch.setattr(Lane, "leave", left_before)
+    assert running.turn([going, *staying]) == {}
+    monkeypatch.undo()
+    assert running.turn([]) == {going: None}
+    found = {}
+    while len(running):
+        found |= running.turn([])
+    assert [found[sheet].value for sheet in staying] == alone["one"][1:]  # type: ignore[union-attr]
 
 
 def test_a_pass_that_fails_takes_the_texts_of_other_trunks_not_down(

@@ -28,6 +28,7 @@ from adaptune.serve.answers import ANSWERS, MODELS
 from adaptune.serve.compute import Asked, answer_all
 from adaptune.serve.pool import Pool
 from adaptune.serve.registered import Registered
+from adaptune.serve.running import Running, sheet_of
 from adaptune.tasks import TASKS
 
 FAMILIES = ("bert", "llama")
@@ -77,7 +78,8 @@ class Kitchen:
 
 
 def cases(family: str) -> list[tuple[str, dict[str, Any], Task, str]]:
-    """Every method with a classifier; every task with each of its heads under LoRA, readers' also alone."""
+    """Every method with a classifier, and with a writer; every task with each of its heads under LoRA, readers' also
+    alone."""
     classify = TASKS.make({"name": "classify"})
     found = [
         (f"classify-{name}", settings(name), classify, "classify")
@@ -91,6 +93,13 @@ def cases(family: str) -> list[tuple[str, dict[str, Any], Task, str]]:
                 found.append((f"{task.name}-{name}-on-lora", {"name": "lora", "rank": 3}, task, name))
             if not writes and family == "bert":
                 found.append((f"{task.name}-{name}-alone", {"name": "head_only"}, task, name))
+    if family == "llama":
+        write = TASKS.make({"name": "write"})
+        found += [
+            (f"write-{name}", settings(name), write, "generate")
+            for name in METHODS_HERE
+            if METHODS.get(name).changes_trunk
+        ]
     found.append(("classify-dora", {"name": "lora", "rank": 5, "dora": True, "targets": "all"}, classify, "classify"))
     relate = TASKS.make({"name": "relate"})
     for name in ("lora", "head_only", "prompt"):
@@ -128,7 +137,7 @@ def test_mixed_answers_equal_those_of_each_bundle_alone(kitchen: Kitchen) -> Non
         expected += [(name, found) for found in kitchen.bundle(name).answers(examples)]
     order = list(range(len(asked)))
     random.Random(3).shuffle(order)
-    found = answer_all(kitchen.pool, [asked[place] for place in order], batch_tokens=600)
+    found = answered(kitchen.pool, [asked[place] for place in order])
     for place, answer in zip(order, found, strict=True):
         same(expected[place][1], answer, expected[place][0])
     assert digest(kitchen.base) == kitchen.before, "serving wrote into the shared base"
@@ -175,7 +184,7 @@ def test_answers_stay_the_same_while_bundles_go_to_disk_and_come_back(kitchen: K
     bundles = {
         name: few.register(bundle.folder, name)
         for name, bundle in kitchen.bundles.items()
-        if name.partition("-")[2] in ("lora", "ia3", "adapter", "norms", "bitfit", "prompt", "dora")
+        if name in [f"classify-{kind}" for kind in ("lora", "ia3", "adapter", "norms", "bitfit", "prompt", "dora")]
     }
     asked = [
         Asked(bundle, one.encode(one.examples([row(bundle, 0)]), kitchen.base, kitchen.base.tokenizer)[0])
@@ -187,6 +196,19 @@ def test_answers_stay_the_same_while_bundles_go_to_disk_and_come_back(kitchen: K
             alone = kitchen.bundle(name)
             same(alone.answers(bundles[name].of(None).examples([row(bundles[name], 0)]))[0], answer, name)
         assert sum(few.is_hot(bundle) for bundle in bundles.values()) == 3
+
+
+def answered(pool: Pool, asked: Sequence[Asked]) -> list[Any]:
+    """As the server has it: texts that grow token by token, a few of them joining at a time, and all else at once."""
+    texts = [one for one in asked if one.bundle is not None and one.bundle.writes and pool.writes_by_token(one.bundle)]
+    sheets = {one: sheet_of(one, pool) for one in texts}
+    running, waiting, written = Running(pool, batch_tokens=200), list(sheets.values()), {}
+    while waiting or len(running):
+        ended = running.turn(waiting[:5])
+        written |= {sheet.asked: answer for sheet, answer in ended.items()}
+        waiting = waiting[5:]
+    found = iter(answer_all(pool, [one for one in asked if one not in sheets], batch_tokens=600))
+    return [written[one] if one in sheets else next(found) for one in asked]
 
 
 def calibrated(assembly: Assembly, seed: int) -> Calibrated | None:

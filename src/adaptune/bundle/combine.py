@@ -20,7 +20,9 @@ from adaptune.bundle.check import bundle_name
 from adaptune.bundle.load import Bundle, load_bundle
 from adaptune.bundle.manifest import Ancestor, Manifest, read_manifest
 from adaptune.bundle.save import check_free, save_bundle
+from adaptune.core.calibration import Calibrated
 from adaptune.core.errors import BundleError, Unsupported
+from adaptune.core.log import warn
 from adaptune.core.method import Method, State
 from adaptune.core.types import Example, Scores
 from adaptune.methods import METHODS
@@ -72,6 +74,7 @@ def combine(
     bundles = [first, *(load_bundle(folder, backbone=first.assembly.backbone) for folder in folders[1:])]
     shares = list(weights) or [1 / len(bundles)] * len(bundles)
     combined = _combined(bundles, _merge_of(how, shares, density), kept, shares, seed)
+    combined.calibrated = _calibrated(bundles, names, kept)
     chosen = bundles[kept or 0]
     scores = _scored(chosen, combined, bundles, examples) if examples else {}
     save_bundle(
@@ -85,6 +88,26 @@ def combine(
         lineage=[Ancestor(name=name, weights=one.weights) for name, one in zip(names, manifests, strict=True)],
     )
     return Combined(Path(out), scores)
+
+
+def _calibrated(bundles: Sequence[Bundle], names: Sequence[str], kept: int | None) -> Calibrated | None:
+    """That of the bundle whose head the result has, without what it was measured to be worth; averages have none."""
+    if kept is None:
+        lost = [name for name, bundle in zip(names, bundles, strict=True) if bundle.assembly.calibrated is not None]
+        if lost:
+            warn(
+                f"an average of heads has no calibration, and that of {', '.join(lost)} is not kept: the result "
+                "abstains from nothing and tells no scope; say --head BUNDLE to keep a head with its calibration"
+            )
+        return None
+    found = bundles[kept].assembly.calibrated
+    if found is None:
+        return None
+    warn(
+        f"temperature and thresholds are those of bundle {names[kept]!r}, which were fitted with its own weights below "
+        "its head and not with the combined ones: see with --data what they are worth now"
+    )
+    return found._replace(by=found.by.model_copy(update={"measured": {}}))
 
 
 def _scored(

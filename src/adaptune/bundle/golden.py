@@ -10,6 +10,7 @@ from adaptune.bundle.answers import answer, encoded_for
 from adaptune.bundle.inputs import text_columns
 from adaptune.bundle.manifest import Golden, Preprocessing, golden, plain
 from adaptune.core.backbone import Backbone
+from adaptune.core.calibration import Calibration
 from adaptune.core.errors import BundleError, DataError
 from adaptune.core.log import warn
 from adaptune.core.task import Task
@@ -56,11 +57,17 @@ def dtype_of(backbone: Backbone) -> str:
     return str(next(backbone.trunk.parameters()).dtype).removeprefix("torch.")
 
 
-def check_golden(recorded: Sequence[Golden], answers: Sequence[Answer], *, exact: bool) -> None:
-    """Compare answers with the recorded ones; `exact` where both were computed in fp32. Raises BundleError."""
+def check_golden(
+    recorded: Sequence[Golden], answers: Sequence[Answer], *, exact: bool, by: Calibration | None = None
+) -> None:
+    """Compare answers with the recorded ones; `exact` where both were computed in fp32. Raises BundleError.
+
+    `by`: the calibration that the answers were given by. A verdict may fall the other way where what it is on lies on
+    the threshold, within the tolerance.
+    """
     tolerance = FP32 if exact else LOWER
     for number, (record, found) in enumerate(zip(recorded, answers, strict=True), start=1):
-        fault = _difference(record, found, tolerance, exact=exact)
+        fault = _difference(record, found, tolerance, exact=exact) or _other_verdict(record, found, by, tolerance)
         if fault is not None:
             raise BundleError(
                 f"golden example {number} ({_shown(record.values)}) gave {fault}; the base model, its tokenizer or the "
@@ -86,6 +93,22 @@ def _difference(record: Golden, found: Answer, tolerance: float, *, exact: bool)
     worst = max(zip(expected, actual, strict=True), key=lambda pair: _distance(*pair))
     if not _distance(*worst) <= tolerance:
         return f"the probability {worst[1]:.6f}, expected {worst[0]:.6f} within {tolerance:g}"
+    return None
+
+
+def _other_verdict(record: Golden, found: Answer, by: Calibration | None, tolerance: float) -> str | None:
+    """What a threshold says otherwise, as words, or None."""
+    below = None if by is None or by.abstain is None else by.abstain.below
+    above = None if by is None or by.scope is None else by.scope.above
+    verdicts = (
+        ("abstained", record.abstained, found.abstained, found.probability, below),
+        ("out_of_scope", record.out_of_scope, found.out_of_scope, found.scope, above),
+    )
+    for name, expected, actual, number, threshold in verdicts:
+        if expected is None or actual is expected:
+            continue
+        if number is None or threshold is None or _other_number(threshold, number, tolerance) is not None:
+            return f"the verdict {name} {actual}, expected {expected}"
     return None
 
 

@@ -157,7 +157,9 @@ def put_back(state: dict[str, Tensor], learner: Learner, name: str) -> None:
 def checked(bundle: Bundle) -> Bundle:
     """The bundle, once it has answered its golden examples as recorded. Raises BundleError."""
     golden = bundle.manifest.golden
-    check_golden(golden, bundle.answers(golden_examples(bundle.task, golden)), exact=bundle.exact)
+    calibrated = bundle.assembly.calibrated
+    answers = bundle.answers(golden_examples(bundle.task, golden))
+    check_golden(golden, answers, exact=bundle.exact, by=calibrated and calibrated.by)
     return bundle
 
 

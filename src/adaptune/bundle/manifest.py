@@ -71,6 +71,10 @@ class Golden(Config):
     probability: float | None
     """None where the answer is a number, which has none."""
     probabilities: tuple[float, ...]
+    abstained: bool | None = None
+    """The verdict of the bundle's threshold; None where it has none, or was written before verdicts were kept."""
+    out_of_scope: bool | None = None
+    """The same of its scope."""
 
 
 class Ancestor(Config):
@@ -108,6 +112,9 @@ class Learned(Config):
     head: Section
     labels: tuple[str, ...]
     """In the order of the output layer's rows."""
+    moments: tuple[float, float] | None = Field(default=None, exclude_if=lambda moments: moments is None)
+    """Where targets are numbers: their mean and standard deviation over the training rows; none, and not written, where
+    they are not, or where the bundle was written before this was kept."""
     own: OfTask | None = Field(default=None, exclude_if=lambda own: own is None)
     """Where it is one of several; none, and not written, where it is the only one."""
     calibration: Calibration | None = Field(default=None, exclude_if=lambda calibration: calibration is None)
@@ -170,7 +177,7 @@ class Manifest(Config):
     @property
     def labels(self) -> Labels:
         """The label inventory of the one task."""
-        return Labels(self.part.labels)
+        return Labels(self.part.labels, moments=self.part.moments)
 
     def make_task(self) -> Task:
         """The one task. Raises BundleError."""
@@ -193,7 +200,13 @@ class Manifest(Config):
 
 def learned(task: Task, head: Head, labels: Labels, calibration: Calibration | None = None) -> Learned:
     """The record of one task."""
-    return Learned(task=section(task), head=section(head), labels=labels.names, calibration=calibration)
+    return Learned(
+        task=section(task),
+        head=section(head),
+        labels=labels.names,
+        moments=labels.moments,
+        calibration=calibration,
+    )
 
 
 def golden(values: Mapping[str, Any], answer: Answer) -> Golden:
@@ -203,6 +216,8 @@ def golden(values: Mapping[str, Any], answer: Answer) -> Golden:
         answer=plain(answer.value),
         probability=answer.probability,
         probabilities=answer.probabilities,
+        abstained=answer.abstained,
+        out_of_scope=answer.out_of_scope,
     )
 
 

@@ -116,6 +116,6 @@ def _check_same(bundle: Bundle, auto: str, folder: Path) -> None:
     examples = golden_examples(bundle.task, bundle.manifest.golden)
     answers = answer(merged, examples, max_length=bundle.manifest.preprocessing.max_length)
     try:
-        check_golden(bundle.manifest.golden, answers, exact=bundle.exact)
+        check_golden(bundle.manifest.golden, answers, exact=bundle.exact, by=own.calibrated and own.calibrated.by)
     except BundleError as error:
         raise BundleError(f"the merged model computes something else than bundle {bundle.name!r}: {error}") from error

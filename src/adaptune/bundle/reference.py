@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from pydantic import Field, ValidationError
 
-from adaptune.bundle.tally import CONFIDENCES, LENGTHS, Tally
+from adaptune.bundle.tally import CONFIDENCES, LENGTHS, NUMBERS, Tally
 from adaptune.core.config import Config
 from adaptune.core.errors import BundleError
 from adaptune.core.files import write_json
@@ -34,6 +34,12 @@ class Reference(Config):
     confidence: tuple[int, ...] = Field(min_length=len(CONFIDENCES) - 1, max_length=len(CONFIDENCES) - 1)
     """Rows by confidence, in 20 steps of 0.05."""
     confidence_sum: float
+    number: tuple[int, ...] = Field(
+        default=(0,) * (len(NUMBERS) - 1), min_length=len(NUMBERS) - 1, max_length=len(NUMBERS) - 1
+    )
+    """Rows by the number that was predicted, in steps of a quarter of the training targets' standard deviation around
+    their mean; all 0 where numbers are not predicted, or were not counted yet when the bundle was written."""
+    number_sum: float = 0.0
     length: tuple[int, ...] = Field(min_length=len(LENGTHS) - 1, max_length=len(LENGTHS) - 1)
     """Rows by characters, four steps to a doubling."""
     length_sum: float
@@ -53,6 +59,8 @@ class Reference(Config):
             labels=Counter(self.labels),
             confidence=np.array(self.confidence, np.int64),
             confidence_sum=self.confidence_sum,
+            number=np.array(self.number, np.int64),
+            number_sum=self.number_sum,
             length=np.array(self.length, np.int64),
             length_sum=self.length_sum,
             unknown=self.unknown,
@@ -77,6 +85,8 @@ def reference_of(tally: Tally, name: str | None = None) -> Reference:
         labels=dict(sorted(tally.labels.items())),
         confidence=tuple(tally.confidence.tolist()),
         confidence_sum=round(tally.confidence_sum, 6),
+        number=tuple(tally.number.tolist()),
+        number_sum=round(tally.number_sum, 6),
         length=tuple(tally.length.tolist()),
         length_sum=tally.length_sum,
         unknown=tally.unknown,

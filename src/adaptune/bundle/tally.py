@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adaptune.core.batch import Encoded
-from adaptune.core.types import Example, Words
+from adaptune.core.types import Example, Labels, Words
 
 CONFIDENCES: NDArray[np.float64] = np.linspace(0.0, 1.0, 21)
 """Edges of the histogram of confidences."""
 LENGTHS: NDArray[np.float64] = np.array([0, *sorted({int(2 ** (step / 4)) for step in range(61)})], dtype=np.float64)
 """Edges of the histogram of characters: four steps to each doubling, up to 32,768; longer texts are in the last."""
+NUMBERS: NDArray[np.float64] = np.array([-1e6, *np.linspace(-4.0, 4.0, 33)])
+"""Edges of the histogram of predicted numbers, in standard deviations of the training targets from their mean: steps of
+a quarter; what lies further out is in the first or the last."""
 MOST_LABELS = 1000
 """Labels that one tally tells apart; what comes beyond is counted as OTHER."""
 NONE, OTHER, ABSTAINED = "(none)", "(other)", "(abstained)"
@@ -34,6 +37,8 @@ class Seen:
     """Of its tokens, those that stand for what the tokenizer does not know."""
     tokens: int = 0
     """0 where the tokenizer knows everything."""
+    number: float | None = None
+    """That the answer gives, in standard deviations of the training targets from their mean."""
 
 
 @dataclass(slots=True)
@@ -44,6 +49,8 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     confidence: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CONFIDENCES) - 1, np.int64))
     confidence_sum: float = 0.0
+    number: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(NUMBERS) - 1, np.int64))
+    number_sum: float = 0.0
     length: NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(LENGTHS) - 1, np.int64))
     length_sum: float = 0.0
     unknown: int = 0
@@ -60,6 +67,9 @@ class Tally:
         if seen.confidence is not None:
             self.confidence[_bin(CONFIDENCES, seen.confidence)] += 1
             self.confidence_sum += seen.confidence
+        if seen.number is not None:
+            self.number[_bin(NUMBERS, max(float(NUMBERS[0]), seen.number))] += 1
+            self.number_sum += seen.number
         if seen.characters is not None:
             self.length[_bin(LENGTHS, seen.characters)] += 1
             self.length_sum += seen.characters
@@ -80,6 +90,8 @@ class Tally:
             labels=labels,
             confidence=self.confidence + other.confidence,
             confidence_sum=self.confidence_sum + other.confidence_sum,
+            number=self.number + other.number,
+            number_sum=self.number_sum + other.number_sum,
             length=self.length + other.length,
             length_sum=self.length_sum + other.length_sum,
             unknown=self.unknown + other.unknown,
@@ -92,6 +104,11 @@ class Tally:
     def confidences(self) -> int:
         """Rows that have a confidence."""
         return int(self.confidence.sum())
+
+    @property
+    def numbers(self) -> int:
+        """Rows that have a number."""
+        return int(self.number.sum())
 
     @property
     def lengths(self) -> int:
@@ -123,13 +140,26 @@ def labels_of(answer: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def seen_of(answer: Mapping[str, Any], example: Example, encoded: Sequence[Encoded], unknown: int | None) -> Seen:
+def number_of(answer: Mapping[str, Any], labels: Labels) -> float | None:
+    """What an answer gives as a number, in standard deviations of the training targets from their mean.
+
+    None where it gives none, or where the targets were all the same or are not known.
+    """
+    value = answer.get("number", answer.get("score"))
+    mean, deviation = labels.moments or (0.0, 0.0)
+    return (float(value) - mean) / deviation if isinstance(value, int | float) and deviation > 0 else None
+
+
+def seen_of(
+    answer: Mapping[str, Any], example: Example, encoded: Sequence[Encoded], unknown: int | None, labels: Labels
+) -> Seen:
     """What is remembered of a row; `unknown` is the token for what the tokenizer does not know, if it has one."""
     found = answer.get("probability")
     tokens = 0 if unknown is None else sum(len(one.ids) for one in encoded)
     return Seen(
         labels=labels_of(answer),
         confidence=None if found is None else min(1.0, max(0.0, float(found))),
+        number=number_of(answer, labels),
         characters=characters(example),
         unknown=0 if unknown is None else sum(int((one.ids == unknown).sum()) for one in encoded),
         tokens=tokens,

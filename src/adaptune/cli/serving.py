@@ -28,6 +28,8 @@ def serve(
     batch_tokens: Annotated[int, typer.Option(help="Most tokens of one pass.", min=1)] = 4096,
     wait_ms: Annotated[float, typer.Option(help="How long an idle model waits for more rows.", min=0)] = 2.0,
     queue_rows: Annotated[int, typer.Option(help="Rows that may wait; more get 429.", min=1)] = 10_000,
+    running: Annotated[int, typer.Option(help="Texts that are written at a time; others wait.", min=1)] = 32,
+    cache_tokens: Annotated[int, typer.Option(help="Most tokens that texts in work may come to.", min=1)] = 16_384,
     seconds: Annotated[float, typer.Option(help="Until an answer must be there.", min=0.001)] = 30.0,
     rows: Annotated[int, typer.Option(help="Most inputs of a request.", min=1)] = 256,
     tokens: Annotated[int, typer.Option(help="Most tokens of a request.", min=1)] = 65_536,
@@ -48,16 +50,15 @@ def serve(
     adaptune serve bundles --backbone all-MiniLM-L6-v2 --host 0.0.0.0 --keys keys.txt
     """
     _check_extra()
-    from adaptune.serve import server
-    from adaptune.serve.config import ServeConfig
+    from adaptune.serve import config, server
 
     more = _watching(rules, alerts, webhook) | _remembering(store, keep_texts, remember)
     more |= _limits(rows=rows, tokens=tokens, body_bytes=body_bytes, seconds=seconds, a_minute=requests_a_minute)
     server.serve(
-        ServeConfig(root=bundles, keys=keys, registry=registry, log_texts=log_texts, **more),
+        config.ServeConfig(root=bundles, keys=keys, registry=registry, log_texts=log_texts, **more),
         server.Door(host=host, port=port),
         server.Holding(most_hot=most_hot, allow_copies=allow_copies, words=words),
-        _queueing(batch_tokens, wait_ms, queue_rows),
+        _queueing(batch_tokens, wait_ms, queue_rows, running=running, cache_tokens=cache_tokens),
         model=backbone,
     )
 
@@ -103,7 +104,7 @@ def _remembering(store: str | None, keep_texts: bool, remember: str) -> dict[str
     return {"remembering": Remembering(store=store, keep_texts=keep_texts, seconds=seconds)}
 
 
-def _queueing(batch_tokens: int, wait_ms: float, rows: int) -> Queueing:
+def _queueing(batch_tokens: int, wait_ms: float, rows: int, **of_texts: int) -> Queueing:
     from adaptune.serve.batcher import Queueing
 
-    return Queueing(batch_tokens=batch_tokens, wait=wait_ms / 1000, most_rows=rows)
+    return Queueing(batch_tokens=batch_tokens, wait=wait_ms / 1000, most_rows=rows, **of_texts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ def write(assembly: Assembly, batch: Batch) -> dict[int, Answer]:
     written = generate(assembly, prompts, end=batch.end)
     probabilities = _probabilities(assembly, batch, prompts, written)
     tokenizer = assembly.backbone.tokenizer
-    texts = [_text(tokenizer.decode(ids, skip_special_tokens=True), _head(assembly).stop) for ids in written]
+    texts = [until_stop(tokenizer.decode(ids, skip_special_tokens=True), _head(assembly).stop) for ids in written]
     return {
         row: Answer(text, probability)
         for row, text, probability in zip(batch.rows.tolist(), texts, probabilities, strict=True)
@@ -61,7 +61,12 @@ def generate(
         assert watch is not None
         return so_far.new_tensor(watch([_until_end(row[skip:], tokenizer, ends) for row in so_far]), dtype=torch.bool)
 
-    criteria = [watched] if watch is not None and head.beams == 1 else []
+    def stopped(so_far: Tensor, _scores: Any, **_: Any) -> Tensor:
+        texts = [tokenizer.decode(_until_end(row[skip:], tokenizer, ends), skip_special_tokens=True) for row in so_far]
+        return so_far.new_tensor([any(one in text for one in head.stop) for text in texts], dtype=torch.bool)
+
+    criteria = [stopped] if head.stop else []
+    criteria += [watched] if watch is not None and head.beams == 1 else []
     with torch.random.fork_rng([ids.device] if ids.device.type == "cuda" else [], enabled=head.sample):
         if head.sample:
             torch.manual_seed(0)
@@ -69,7 +74,6 @@ def generate(
             input_ids=ids,
             attention_mask=mask,
             generation_config=_settings(head, tokenizer, start, ends),
-            tokenizer=tokenizer if head.stop else None,
             stopping_criteria=StoppingCriteriaList(criteria),
         )
     return [_until_end(row, tokenizer, ends) for row in found[:, skip:]]
@@ -90,8 +94,6 @@ def _settings(head: GenerateHead, tokenizer: Any, start: int | None, ends: list[
         chosen |= {"temperature": head.temperature, "top_k": head.top_k, "top_p": head.top_p}
     if head.beams > 1:
         chosen |= {"length_penalty": head.length_penalty}
-    if head.stop:
-        chosen |= {"stop_strings": list(head.stop)}
     return GenerationConfig(
         max_new_tokens=head.max_new_tokens,
         num_beams=head.beams,
@@ -124,7 +126,7 @@ def _until_end(ids: Tensor, tokenizer: Any, ends: list[int]) -> Tensor:
     return ids[: int(real[-1]) + 1 if len(real) else 1]
 
 
-def _text(text: str, stop: tuple[str, ...]) -> str:
+def until_stop(text: str, stop: Sequence[str]) -> str:
     """Up to the first stop string."""
     places = [place for string in stop if (place := text.find(string)) >= 0]
     return text[: min(places, default=len(text))].strip()

@@ -12,7 +12,7 @@ from adaptune.bundle.answers import encoded_for, said_beside
 from adaptune.bundle.reference import Reference, reference_of
 from adaptune.bundle.tally import Seen, Tally, seen_of, tally_of, unknown_of
 from adaptune.core.batch import Encoded
-from adaptune.core.types import Answer, Example
+from adaptune.core.types import Answer, Example, Labels
 from adaptune.data.batches import Budget, by_rows, collate
 from adaptune.evaluate.predict import MOST_SEQUENCES, batch_tokens_of
 from adaptune.evaluate.vectors import unit_vectors
@@ -41,7 +41,7 @@ def reference(kitchen: Kitchen) -> Reference | None:
     found = Tally()
     answers = _answers(kitchen, encoded, found)
     for row, example in enumerate(examples):
-        found.add(seen_of(_described(kitchen, example, answers[row]), example, rows[row], unknown))
+        found.add(seen_of(_described(kitchen, example, answers[row]), example, rows[row], unknown, assembly.labels))
     return reference_of(found)
 
 
@@ -52,7 +52,7 @@ def _some(kitchen: Kitchen) -> list[Example]:
 
 
 def _inputs(examples: Sequence[Example], rows: Mapping[int, list[Encoded]], unknown: int | None) -> list[Seen]:
-    return [seen_of({}, example, rows[row], unknown) for row, example in enumerate(examples)]
+    return [seen_of({}, example, rows[row], unknown, Labels(())) for row, example in enumerate(examples)]
 
 
 @torch.inference_mode()

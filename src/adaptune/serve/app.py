@@ -72,9 +72,10 @@ def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, 
     app.state.metrics = metrics
     app.state.keys = read_keys(config.keys, os.environ) if keys is None else keys
     app.state.rate = Rate(limits.requests_a_minute, time.monotonic) if limits.requests_a_minute else None
-    routers = (page, predict, completions, bundles, watching, feedback, health)
-    for router in (module.router for module in routers):
-        app.include_router(router)
+    for module in (page, predict, completions, bundles, watching, health):
+        app.include_router(module.router)
+    # Asked without a store, the route still says how to get one; it is no part of what this server offers.
+    app.include_router(feedback.router, include_in_schema=memory is not None)
     add_handlers(app)
     app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.body_seconds)
     app.add_middleware(AccessLog, metrics=metrics, asked=watcher.requested)

@@ -11,6 +11,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -51,6 +52,10 @@ class Queueing(Config):
     """Rows that may wait, those in work included."""
     most_tokens: int = 1_000_000
     """Tokens that may wait, those in work included."""
+    running: int = 32
+    """Texts that are written at a time."""
+    cache_tokens: int = 16_384
+    """Most positions of keys and values of texts in work, each counted as long as the longest of them may get."""
 
 
 @dataclass(slots=True, eq=False)
@@ -89,10 +94,14 @@ class Batcher(Generic[R, A]):
         """Begin to work, in the running event loop."""
         self._task = asyncio.get_running_loop().create_task(self._work())
 
-    async def close(self) -> None:
-        """Finish what waits, then stop; whoever asks meanwhile is refused."""
+    def refuse(self) -> None:
+        """Take nothing new from now on."""
         self._closing = True
         self._more.set()
+
+    async def close(self) -> None:
+        """Finish what waits, then stop; whoever asks meanwhile is refused."""
+        self.refuse()
         if self._task is not None:
             await self._task
         self._thread.shutdown()
@@ -108,30 +117,41 @@ class Batcher(Generic[R, A]):
         If the caller is cancelled, rows that still wait are not computed. Raises Busy, Closing, TooLate, and what
         `compute` raises.
         """
-        self._admit(len(rows), sum(tokens))
-        deadline = asyncio.get_running_loop().time() + seconds
-        parts = [self._put(rows[part], sum(tokens[part]), deadline) for part in _cut(tokens, self.config.batch_tokens)]
-        try:
-            async with asyncio.timeout(seconds):
-                found = await asyncio.gather(*(part.done for part in parts))
-        except TimeoutError:
-            raise TooLate(
-                f"no answer within {seconds:g} seconds; send fewer rows at a time, or ask again later"
-            ) from None
-        finally:
-            for part in parts:
-                part.done.cancel()
-            self.rows -= len(rows)
-            self.tokens -= sum(tokens)
+        with self.admitted(len(rows), sum(tokens)):
+            deadline = asyncio.get_running_loop().time() + seconds
+            cut = _cut(tokens, self.config.batch_tokens)
+            parts = [self._put(rows[part], sum(tokens[part]), deadline) for part in cut]
+            found = await in_time([part.done for part in parts], seconds)
         return list(itertools.chain.from_iterable(found))
+
+    @contextmanager
+    def admitted(self, rows: int, tokens: int) -> Iterator[None]:
+        """Rows that wait or are in work meanwhile, here or elsewhere in this thread's care. Raises Busy, Closing."""
+        self._check_room(rows, tokens)
+        self.rows += rows
+        self.tokens += tokens
+        try:
+            yield
+        finally:
+            self.rows -= rows
+            self.tokens -= tokens
 
     async def alone(self, work: Callable[[], T]) -> T:
         """Something else done in the thread that computes, between two batches. Raises Closing."""
         if self._closing:
             raise Closing("this server is shutting down; ask another")
+        return await self.in_turn(work)
+
+    async def in_turn(self, work: Callable[[], T]) -> T:
+        """The same for what was admitted, which is finished also while the server closes."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
-    def _admit(self, rows: int, tokens: int) -> None:
+    def learn(self, rows: int, seconds: float) -> None:
+        """So many rows took so long: who is refused is told to wait accordingly."""
+        speed = rows / max(seconds, 1e-6)
+        self.speed = speed if not self.speed else 0.8 * self.speed + 0.2 * speed
+
+    def _check_room(self, rows: int, tokens: int) -> None:
         if self._closing:
             raise Closing("this server is shutting down; ask another")
         config = self.config
@@ -142,8 +162,6 @@ class Batcher(Generic[R, A]):
 
     def _put(self, rows: Sequence[R], tokens: int, deadline: float) -> _Waiting[R, A]:
         waiting = _Waiting[R, A](rows, tokens, deadline, asyncio.get_running_loop().create_future())
-        self.rows += len(rows)
-        self.tokens += tokens
         heapq.heappush(self._heap, (deadline, next(self._number), waiting))
         self._more.set()
         return waiting
@@ -203,7 +221,7 @@ class Batcher(Generic[R, A]):
         except Exception as error:  # whatever it is: it belongs to the request that caused it
             results = [error] if len(batch) == 1 else [self._one(one) for one in batch]
         for one, result in zip(batch, results, strict=True):
-            loop.call_soon_threadsafe(_settle, one.done, result)
+            loop.call_soon_threadsafe(settle, one.done, result)
 
     def _one(self, waiting: _Waiting[R, A]) -> list[A] | Exception:
         try:
@@ -212,9 +230,23 @@ class Batcher(Generic[R, A]):
             return error
 
     def _measure(self, rows: int, seconds: float) -> None:
-        speed = rows / max(seconds, 1e-6)
-        self.speed = speed if not self.speed else 0.8 * self.speed + 0.2 * speed
+        self.learn(rows, seconds)
         self.on_batch(rows, seconds)
+
+
+async def in_time(parts: Sequence[asyncio.Future[T]], seconds: float) -> list[T]:
+    """What all of them give, within so many seconds; whatever happens, none of them waits any longer then.
+
+    Raises TooLate, and what one of them raises.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await asyncio.gather(*parts)
+    except TimeoutError:
+        raise TooLate(f"no answer within {seconds:g} seconds; send fewer rows at a time, or ask again later") from None
+    finally:
+        for part in parts:
+            part.cancel()
 
 
 def _cut(tokens: Sequence[int], most: int) -> Iterator[slice]:
@@ -229,7 +261,8 @@ def _cut(tokens: Sequence[int], most: int) -> Iterator[slice]:
         yield slice(start, len(tokens))
 
 
-def _settle(done: asyncio.Future[list[A]], result: list[A] | Exception) -> None:
+def settle(done: asyncio.Future[T], result: T | Exception) -> None:
+    """Give a result to whoever still waits for it."""
     if done.done():
         return
     if isinstance(result, Exception):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
 from fastapi import APIRouter, Request, Response
@@ -16,8 +17,10 @@ from adaptune.serve.access import Asking, TheService
 from adaptune.serve.access_log import note
 from adaptune.serve.asked import Asked, BundleName, Text
 from adaptune.serve.disconnect import while_connected
+from adaptune.serve.keys import Caller
 from adaptune.serve.registered import Registered
-from adaptune.serve.service import Completed
+from adaptune.serve.remembered import remember
+from adaptune.serve.service import Completed, Service
 from adaptune.serve.streaming import RESPONSES, stream
 from adaptune.serve.texts import (
     ChatChoice,
@@ -54,6 +57,8 @@ class Writing(Asked):
     temperature: float | None = Field(default=None, ge=0, le=2)
     """0: the most probable token each time."""
     top_p: float | None = Field(default=None, gt=0, le=1)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    """Of drawn tokens: the same request is answered alike, whatever others ask meanwhile."""
     stop: Text | Stop | None = None
     n: Literal[1] = 1
     stream: bool = False
@@ -76,7 +81,7 @@ class Writing(Asked):
     def wish(self, most: int | None) -> Wish:
         """What is said of the text, `most` tokens long."""
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
-        return Wish(most, stop, self.temperature, self.top_p)
+        return Wish(most, stop, self.temperature, self.top_p, self.seed)
 
 
 class Complete(Writing):
@@ -123,15 +128,17 @@ class Chat(Writing):
 
 
 @router.post("/v1/completions", response_model=Completions, responses=RESPONSES)
-async def complete(request: Request, asked: Complete, service: TheService, _: Asking) -> Completions | Response:
+async def complete(request: Request, asked: Complete, service: TheService, who: Asking) -> Completions | Response:
     """A text after each prompt."""
     prompts = [asked.prompt] if isinstance(asked.prompt, str) else asked.prompt
     wish, id_ = asked.wish(asked.max_tokens), f"cmpl-{uuid.uuid4().hex}"
     _note(request, asked, prompts)
+    keep = partial(_keep, request, who, service, prompts)
     if asked.stream:
         pieces = service.stream(asked.model, prompts, wish)
-        return await stream(request, pieces, OfText(id_, asked.model), usage=asked.usage)
+        return await stream(request, pieces, OfText(id_, asked.model), keep, usage=asked.usage)
     found = await _written(request, service.complete(asked.model, prompts, wish))
+    keep(found)
     return Completions(
         id=id_,
         created=int(time.time()),
@@ -145,17 +152,19 @@ async def complete(request: Request, asked: Complete, service: TheService, _: As
 
 
 @router.post("/v1/chat/completions", response_model=ChatCompletion, responses=RESPONSES)
-async def chat(request: Request, asked: Chat, service: TheService, _: Asking) -> ChatCompletion | Response:
+async def chat(request: Request, asked: Chat, service: TheService, who: Asking) -> ChatCompletion | Response:
     """The reply to a conversation; of a bundle that reads one text, to the user's one turn."""
     if asked.max_tokens is not None and asked.max_completion_tokens is not None:
         raise DataError("max_tokens and max_completion_tokens say the same; give one of them")
     inputs = [_input(service.pool.find(asked.model), asked.messages)]
     wish, id_ = asked.wish(asked.max_completion_tokens or asked.max_tokens), f"chatcmpl-{uuid.uuid4().hex}"
     _note(request, asked, inputs)
+    keep = partial(_keep, request, who, service, inputs)
     if asked.stream:
         pieces = service.stream(asked.model, inputs, wish)
-        return await stream(request, pieces, OfChat(id_, asked.model), usage=asked.usage)
+        return await stream(request, pieces, OfChat(id_, asked.model), keep, usage=asked.usage)
     found = await _written(request, service.complete(asked.model, inputs, wish))
+    keep(found)
     first = found.completions[0]
     return ChatCompletion(
         id=id_,
@@ -170,6 +179,12 @@ def _note(request: Request, asked: Writing, inputs: Sequence[Input]) -> None:
     note(request.scope, bundle=asked.model, rows=len(inputs))
     if request.app.state.config.log_texts:
         note(request.scope, inputs=inputs)
+
+
+def _keep(request: Request, who: Caller, service: Service, inputs: Sequence[Input], found: Completed) -> None:
+    """Whole texts can be corrected like other answers."""
+    answers = [{"text": one.text, "finish_reason": one.finish} for one in found.completions]
+    remember(request, who, service, found.bundle, inputs, answers=[(found.bundle.writer().name, answers)])
 
 
 async def _written(request: Request, work: Coroutine[Any, Any, Completed]) -> Completed:

@@ -26,7 +26,7 @@ FORGETS = 60.0
 """Seconds between two looks at what is too old."""
 WITHOUT_TEXTS = frozenset(
     "label labels probability probabilities number score relation choice abstained out_of_scope out_of_scope_score "
-    "entities type start_word end_word start end options ranking log_likelihood tokens perplexity".split()
+    "finish_reason entities type start_word end_word start end options ranking log_likelihood tokens perplexity".split()
 )
 """Keys of answers that quote nothing of the input; labels are the bundle's own words."""
 T = TypeVar("T")

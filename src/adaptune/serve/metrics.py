@@ -23,6 +23,13 @@ class Metrics:
         )
         self.rows = Counter("adaptune_rows", "Rows answered by bundle", ("bundle",), registry=r)
         self.tokens = Counter("adaptune_tokens", "Tokens read by bundle", ("bundle",), registry=r)
+        self.written = Counter("adaptune_written_tokens", "Tokens written by bundle", ("bundle",), registry=r)
+        self.first_token = Histogram(
+            "adaptune_first_token_seconds",
+            "From a text's request to its first token",
+            registry=r,
+            buckets=SECONDS,
+        )
         self.alerts = Counter("adaptune_alerts", "Alerts by rule and severity", ("rule", "severity"), registry=r)
         self.lost_alerts = Counter("adaptune_lost_alerts", "Alerts that a file or an address did not take", registry=r)
         self.feedback = Counter("adaptune_feedback", "Corrections stored, by bundle", ("bundle",), registry=r)

@@ -80,11 +80,17 @@ class Mixture:
     @torch.inference_mode()
     def hidden(self, batch: Batch, keys: Sequence[Hashable | None]) -> Tensor:
         """(B, T, D) the last hidden states, row i with the member keys[i], or with none."""
+        return self._standing(keys).hidden(batch)
+
+    def trunk(self, keys: Sequence[Hashable | None]) -> nn.Module:
+        """The trunk for one pass of which row i has the member keys[i], or none."""
+        return self._standing(keys).trunk
+
+    def _standing(self, keys: Sequence[Hashable | None]) -> Assembly:
         assembly = self._stacked()
-        self._rows.of = torch.tensor(
-            [0 if key is None else self._places[key] for key in keys], device=batch.mask.device
-        )
-        return assembly.hidden(batch)
+        device = next(assembly.trunk.parameters()).device
+        self._rows.of = torch.tensor([0 if key is None else self._places[key] for key in keys], device=device)
+        return assembly
 
     def _stacked(self) -> Assembly:
         if self._assembly is None:

@@ -19,6 +19,7 @@ from adaptune.core.calibration import Calibrated
 from adaptune.core.errors import AdaptuneError, BundleError, Unsupported, nearest
 from adaptune.core.method import Member
 from adaptune.models.assembly import Assembly
+from adaptune.models.places import holds
 from adaptune.serve.mixture import Kind, Mixture, bare, bytes_of, check_mixes, kind_of
 from adaptune.serve.registered import Registered, register, version_of
 
@@ -68,12 +69,15 @@ class Pool:
         self.versions = versions
         self.plain = bare(backbone)
         """The base as it is, for bundles that change nothing in it."""
+        self.held: Callable[[], Collection[Registered]] = tuple
+        """Bundles that texts are being written with: they stay in memory until these are whole."""
         self.on_vectors: Callable[[Registered, int, torch.Tensor], None] | None = None
         """Told of the vectors (B, D), of length 1, of all sequences that one of a bundle's tasks answers."""
         self._named: dict[str, list[Registered]] = {}
         self._hot: OrderedDict[Registered, Hot] = OrderedDict()
         self._mixtures: dict[Kind, Mixture] = {}
         self._mixes: dict[Registered, bool] = {}
+        self._places = backbone.vocabulary is not None and holds(backbone)
 
     def register(self, folder: Path, name: str) -> Registered:
         """Make a bundle known by its manifest alone; its tensors are read when it is first asked for.
@@ -128,12 +132,13 @@ class Pool:
     def hot(self, registered: Registered, keep: Collection[Registered] = ()) -> Hot:
         """The bundle in memory, read from disk if it was not; the least recently used beyond the limit make room.
 
-        Those of `keep` are never among them. Raises BundleError where its folder holds another version by now.
+        Those of `keep` and those that are held are never among them. Raises BundleError where its folder holds another
+        version by now.
         """
         found = self._hot.get(registered)
         if found is None:
             found = self._from_disk(registered)
-            self._make_room(1, {*keep, registered})
+            self._make_room(1, {*keep, *self.held(), registered})
             self._hot[registered] = found
         self._hot.move_to_end(registered)
         return found
@@ -146,10 +151,17 @@ class Pool:
 
     def sweep(self, busy: Collection[Registered]) -> None:
         """Take out of memory what has no name any more and is in no one's hands."""
-        wanted = {one for versions in list(self._named.values()) for one in versions} | set(busy)
+        wanted = {one for versions in list(self._named.values()) for one in versions} | set(busy) | set(self.held())
         for registered in [one for one in self._hot if one not in wanted]:
             self.cool(registered)
         self._mixes = {one: mixes for one, mixes in self._mixes.items() if one in wanted}
+
+    def writes_by_token(self, registered: Registered) -> bool:
+        """Whether its texts grow side by side with those of others, a token at a time; else a batch is written whole.
+
+        Searches with beams have no text before its end; which models can do it, `holds` says.
+        """
+        return self._places and all(getattr(one.head, "beams", 1) == 1 for one in registered.tasks if one.head.writes)
 
     def is_hot(self, registered: Registered) -> bool:
         """Whether it is in memory now."""
@@ -206,12 +218,16 @@ class Pool:
         return Hot(registered, layers, calibrated, kind, alone, own)
 
     def _is_alone(self, registered: Registered, kind: Kind | None) -> bool:
-        """Whether it needs a trunk of its own: its texts are written with one, or its method mixes with no other."""
-        return registered.writes or (kind is None and registered.method.changes_trunk)
+        """Whether it needs a trunk of its own: its batches are written with one, or its method mixes with no other."""
+        return self._writes_whole(registered) or (kind is None and registered.method.changes_trunk)
+
+    def _writes_whole(self, registered: Registered) -> bool:
+        return registered.writes and not self.writes_by_token(registered)
 
     def _kind(self, registered: Registered, member: Member) -> Kind | None:
         """The kind of mixture that the member now stands in, if it can; that it can is tried once."""
-        kind = kind_of(registered.method) if registered.method.changes_trunk and not registered.writes else None
+        may = registered.method.changes_trunk and not self._writes_whole(registered)
+        kind = kind_of(registered.method) if may else None
         if kind is None:
             return None
         if registered not in self._mixes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import struct
-import time
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request
@@ -15,11 +14,8 @@ from adaptune.serve.access_log import note
 from adaptune.serve.answers import SEVERAL, AnyPredictions
 from adaptune.serve.asked import Asked, BundleName, Seconds, Text
 from adaptune.serve.disconnect import while_connected
-from adaptune.serve.errors import request_id_of
-from adaptune.serve.keys import Caller
 from adaptune.serve.registered import BASE
-from adaptune.serve.service import Predicted
-from adaptune.serve.store import Prediction
+from adaptune.serve.remembered import remember
 
 router = APIRouter(tags=["answers"])
 
@@ -95,34 +91,14 @@ async def predict(request: Request, asked: Predict, service: TheService, who: As
     )
     found = await while_connected(request, work)
     note(request.scope, version=found.bundle.version, tokens=found.tokens)
-    if service.memory is not None:
-        service.memory.remember(_predictions(found, asked, request_id_of(request.scope), who))
+    said = [(one.name, answers) for one, answers in found.answers]
+    remember(request, who, service, found.bundle, asked.inputs, answers=said)
     told = {"bundle": found.bundle.name, "version": found.bundle.version}
     if len(found.answers) == 1:
         [(one, answers)] = found.answers
         return told | {"task": one.task.name, "answers": answers}
     tasks = {one.name: {"task": one.task.name, "answers": answers} for one, answers in found.answers}
     return told | {"task": SEVERAL, "tasks": tasks}
-
-
-def _predictions(found: Predicted, asked: Predict, request_id: str, who: Caller) -> list[Prediction]:
-    """What is remembered of a request."""
-    now = time.time()
-    return [
-        Prediction(
-            request_id=request_id,
-            row=row,
-            bundle=found.bundle.name,
-            version=found.bundle.version,
-            task=one.name,
-            time=now,
-            key=who.name,
-            input=given,
-            answer=answer,
-        )
-        for one, answers in found.answers
-        for row, (given, answer) in enumerate(zip(asked.inputs, answers, strict=True))
-    ]
 
 
 @router.post("/v1/embeddings")

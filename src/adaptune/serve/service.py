@@ -23,6 +23,7 @@ from adaptune.serve.batcher import Batcher, Busy, Queueing
 from adaptune.serve.compute import Asked, Found, Vector, answer_all
 from adaptune.serve.config import Limits
 from adaptune.serve.errors import TooMuch, Unavailable
+from adaptune.serve.generation import Generation
 from adaptune.serve.memory import Memory
 from adaptune.serve.metrics import Metrics
 from adaptune.serve.pool import Pool
@@ -97,6 +98,9 @@ class Service:
             partial(answer_all, pool, batch_tokens=queueing.batch_tokens), queueing
         )
         self.batcher.on_batch = metrics.batch
+        self.generation = Generation(pool, self.batcher)
+        self.generation.on_tokens = lambda bundle, tokens: metrics.written.labels(bundle).inc(tokens)
+        self.generation.on_first = metrics.first_token.observe
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="reader")
         # A tokenizer is not for two threads at once.
         self._tokenizer = deepcopy(pool.backbone.tokenizer)
@@ -109,12 +113,15 @@ class Service:
     def start(self) -> None:
         """Begin to work, in the running event loop."""
         self.batcher.start()
+        self.generation.start()
         self.watcher.start()
         if self.memory is not None:
             self.memory.start()
 
     async def close(self) -> None:
         """Finish what was begun."""
+        self.batcher.refuse()
+        await self.generation.close()
         await self.batcher.close()
         self._reader.shutdown()
         await self.watcher.close()
@@ -264,7 +271,7 @@ class Service:
                 "send fewer inputs"
             )
         within = min(self.limits.seconds, seconds or self.limits.seconds)
-        found = await self.batcher.answer(asked, tokens, seconds=within)
+        found = await self.generation.answer(asked, tokens, seconds=within)
         for one in found:
             if isinstance(one, AdaptuneError):
                 raise Unavailable(str(one))
@@ -318,6 +325,9 @@ class Service:
         """Numbers that are read when the metrics are."""
         pool, watch = self.pool, self.metrics.watch
         watch("adaptune_waiting_rows", "Rows in the queue and in work", lambda: self.batcher.rows)
+        watch("adaptune_running_sequences", "Texts that are being written", lambda: self.generation.running)
+        watch("adaptune_waiting_sequences", "Texts that wait to be begun", lambda: self.generation.waiting)
+        watch("adaptune_tokens_per_second", "Tokens written of late", lambda: self.generation.speed)
         watch("adaptune_bundles", "Bundles registered", lambda: len(pool.names()))
         watch("adaptune_hot_bundles", "Bundles in memory", pool.count_hot)
         watch("adaptune_base_bytes", "Tensors of the base", lambda: pool.memory().base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from typing import Any, Protocol
 
 from fastapi import Request
@@ -55,14 +55,19 @@ class Streamed(StreamingResponse):
 
 
 async def stream(
-    request: Request, pieces: AsyncGenerator[Piece | Completed], shape: Shape, *, usage: bool
+    request: Request,
+    pieces: AsyncGenerator[Piece | Completed],
+    shape: Shape,
+    whole: Callable[[Completed], None],
+    *,
+    usage: bool,
 ) -> StreamingResponse:
     """The response, once its first piece is there: until then, what goes wrong has a status of its own.
 
-    The writing ends when the client goes. Raises AdaptuneError.
+    `whole` is told of texts that were sent to their end. The writing ends when the client goes. Raises AdaptuneError.
     """
     first = await while_connected(request, _next(pieces))
-    return Streamed(_events(request, first, pieces, shape, usage=usage), pieces)
+    return Streamed(_events(request, first, pieces, shape, whole, usage=usage), pieces)
 
 
 async def _next(pieces: AsyncGenerator[Piece | Completed]) -> Piece | Completed:
@@ -74,6 +79,7 @@ async def _events(
     first: Piece | Completed,
     pieces: AsyncGenerator[Piece | Completed],
     shape: Shape,
+    whole: Callable[[Completed], None],
     *,
     usage: bool,
 ) -> AsyncIterator[str]:
@@ -87,6 +93,7 @@ async def _events(
                 yield _event(shape.piece(one))
             else:
                 note(request.scope, version=one.bundle.version, tokens=one.tokens, streamed="whole")
+                whole(one)
                 if usage:
                     yield _event(shape.usage(one))
             one = await anext(pieces, None)

@@ -86,7 +86,9 @@ class Watcher:
         """Count what a task was asked and answered."""
         subject = self._begin(bundle, task)
         told = zip(answers, examples, rows, strict=True)
-        self.watch.answered(subject, [seen_of(answer, one, row, self._unknown) for answer, one, row in told])
+        self.watch.answered(
+            subject, [seen_of(answer, one, row, self._unknown, task.labels) for answer, one, row in told]
+        )
 
     def requested(self, name: str, seconds: float, status: int) -> None:
         """Count a request that asked a bundle, or one that there is not."""

@@ -30,7 +30,8 @@ class SignalShown(Shown):
     """One thing that is watched; null where it is not known."""
 
     now: float | None
-    """Its mean in the window: of lengths in characters, of unknown tokens their share."""
+    """Its mean in the window: of lengths in characters, of predicted numbers in standard deviations of the training
+    targets from their mean, of unknown tokens their share."""
     reference: float | None
     drift: float | None
     """Distance from the reference: 0 where nothing changed."""
@@ -55,6 +56,7 @@ class WindowShown(Shown):
     labels: SignalShown
     shares: list[ShareShown]
     confidence: SignalShown
+    number: SignalShown
     length: SignalShown
     unknown: SignalShown
     embedding: SignalShown
@@ -189,6 +191,7 @@ def _window(seconds: float, now: Tally, compared: Compared) -> WindowShown:
             for name in sorted({*here, *there})
         ],
         confidence=signal("confidence"),
+        number=signal("number"),
         length=signal("length"),
         unknown=signal("unknown"),
         embedding=signal("embedding"),

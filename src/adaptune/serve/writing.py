@@ -14,7 +14,7 @@ from adaptune.core.batch import Encoded
 from adaptune.core.errors import Unsupported
 from adaptune.heads.generate import GenerateHead
 from adaptune.models.assembly import Assembly
-from adaptune.models.write import ends_of, generate
+from adaptune.models.write import ends_of, generate, until_stop
 
 UNFINISHED = "\ufffd"
 """How a tokenizer writes a character of which only some bytes are there."""
@@ -32,6 +32,8 @@ class Wish:
     temperature: float | None = None
     """0: the most probable token each time."""
     top_p: float | None = None
+    seed: int = 0
+    """Of drawn tokens: text i of a request is drawn with seed + i, whatever is written beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def complete(
 ) -> dict[int, Completion]:
     """One text a prompt, by row; so are the listeners."""
     own = copy(assembly)
-    own.head = head = _as_wished(assembly.head, wish)
+    own.head = head = as_wished(assembly.head, wish)
     tokenizer = own.backbone.tokenizer
     device = next(own.parameters()).device
     prompts = [torch.as_tensor(one.ids, dtype=torch.int64, device=device) for one in sequences]
@@ -105,7 +107,8 @@ def complete(
     return {one.row: _completion(own, ids, ends) for one, ids in zip(sequences, written, strict=True)}
 
 
-def _as_wished(head: Any, wish: Wish) -> GenerateHead:
+def as_wished(head: Any, wish: Wish) -> GenerateHead:
+    """The head with the settings that a request asks for."""
     assert isinstance(head, GenerateHead)
     changed: dict[str, Any] = {"stop": (*head.stop, *wish.stop)}
     if wish.most is not None:
@@ -121,7 +124,5 @@ def _completion(assembly: Assembly, ids: torch.Tensor, ends: Sequence[int]) -> C
     tokenizer, head = assembly.backbone.tokenizer, assembly.head
     assert isinstance(head, GenerateHead)
     text = tokenizer.decode(ids, skip_special_tokens=True)
-    places = [place for string in head.stop if (place := text.find(string)) >= 0]
-    ended = bool(places) or int(ids[-1]) in ends
-    text = text[: min(places, default=len(text))].strip()
-    return Completion(text, len(ids), "stop" if ended else "length")
+    ended = int(ids[-1]) in ends or any(string in text for string in head.stop)
+    return Completion(until_stop(text, head.stop), len(ids), "stop" if ended else "length")

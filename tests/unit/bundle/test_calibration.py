@@ -65,6 +65,19 @@ def test_the_temperature_of_a_bundle_is_checked_by_its_golden_examples(trained: 
         load_bundle(tmp_path / "saved", backbone=assembly.backbone)
 
 
+def test_the_verdicts_of_a_bundle_are_checked_by_its_golden_examples(trained: Trained, tmp_path: Path) -> None:
+    assembly = trained("lora")
+    assembly.calibrated = Calibrated(Calibration(abstain=Abstention(accuracy=0.9, below=0.0)))
+    manifest = save(tmp_path / "saved", assembly)
+    assert {(one.abstained, one.out_of_scope) for one in manifest.golden} == {(False, None)}
+    file = tmp_path / "saved" / "manifest.json"
+    content = json.loads(file.read_text())
+    content["parts"][0]["calibration"]["abstain"]["below"] = 1.0
+    file.write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=r"golden example 1 .* gave the verdict abstained True, expected False"):
+        load_bundle(tmp_path / "saved", backbone=assembly.backbone)
+
+
 def test_each_of_several_tasks_has_its_own_calibration(bert: Backbone, tmp_path: Path) -> None:
     outputs = {
         "topic": Output(HEADS.make({"name": "classify"}), LABELS),

@@ -10,6 +10,7 @@ import torch
 from adaptune.bundle.combine import combine, merge_updates
 from adaptune.bundle.load import load_bundle
 from adaptune.core.backbone import Backbone
+from adaptune.core.calibration import Abstention, Calibrated, Calibration
 from adaptune.core.errors import BundleError, Unsupported
 from adaptune.core.types import Example, Labels, Row
 from adaptune.models.assembly import Assembly
@@ -106,3 +107,30 @@ def test_another_base_method_label_set_or_kind_is_refused_by_name(saved: Saved, 
         combine([lora, other], tmp_path / "none", how="average")
     with pytest.raises(BundleError, match=r"--weights is \(1, 2, 3\), expected 2 numbers"):
         combine([lora, lora], tmp_path / "none", how="average", weights=[1, 2, 3])
+
+
+def test_a_head_that_is_kept_keeps_its_calibration_and_averages_say_that_they_have_none(
+    trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    worth = {"ece": 0.1, "ece_before": 0.2, "brier": 0.3, "brier_before": 0.4}
+    by = Calibration(temperature=0.5, abstain=Abstention(accuracy=0.9, below=0.4), measured={"test": worth})
+    for name in ("sure", "plain"):
+        assembly = trained("lora")
+        assembly.calibrated = Calibrated(by) if name == "sure" else None
+        save(tmp_path / name, assembly)
+    folders = [tmp_path / "sure", tmp_path / "plain"]
+    kept = combine(folders, tmp_path / "kept", how="average", head=tmp_path / "sure")
+    assert "those of bundle 'sure', which were fitted with its own weights" in said(capsys)
+    found = load_bundle(kept.bundle)
+    assert found.manifest.part.calibration == by.model_copy(update={"measured": {}})
+    assert found.predict(["rain"])[0]["abstained"] in (True, False)
+    plain = combine(folders, tmp_path / "plain-head", how="average", head=tmp_path / "plain")
+    assert said(capsys) == ""
+    averaged = combine(folders, tmp_path / "averaged", how="average")
+    assert "that of sure is not kept" in said(capsys)
+    assert [load_bundle(one.bundle).manifest.part.calibration for one in (plain, averaged)] == [None, None]
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> str:
+    """On the error stream, as one line."""
+    return " ".join(capsys.readouterr().err.split())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from adaptune.bundle.golden import SENTENCES, check_golden
 from adaptune.bundle.manifest import Golden
+from adaptune.core.calibration import Abstention, Calibration, Scope
 from adaptune.core.errors import BundleError
 from adaptune.core.types import Answer
 
@@ -67,6 +70,33 @@ def test_ranked_texts_are_compared_by_their_scores(ranking: tuple[tuple[str, flo
         return
     with pytest.raises(BundleError, match=r"golden example 1 .* gave the answer .*, expected \[\['a', 0\.5\]"):
         check_golden([recorded], [Answer(ranking, 0.5)], exact=True)
+
+
+BY = Calibration(abstain=Abstention(accuracy=0.9, below=0.6), scope=Scope(score="energy", kept=0.95, above=-2.0))
+VERDICT = SURE.model_copy(update={"probability": 0.7, "probabilities": (), "abstained": False, "out_of_scope": True})
+
+
+def test_verdicts_of_thresholds_are_compared() -> None:
+    same = Answer("good", 0.7, abstained=False, scope=-1.5, out_of_scope=True)
+    check_golden([VERDICT], [same], exact=True, by=BY)
+    for changed, told in (
+        (replace(same, abstained=True), "abstained True, expected False"),
+        (replace(same, abstained=None), "abstained None, expected False"),
+        (replace(same, out_of_scope=False), "out_of_scope False, expected True"),
+    ):
+        with pytest.raises(BundleError, match=f"gave the verdict {told}"):
+            check_golden([VERDICT], [changed], exact=True, by=BY)
+    with pytest.raises(BundleError, match="gave the verdict abstained None"):
+        check_golden([VERDICT], [replace(same, abstained=None)], exact=True, by=None)
+    check_golden([SURE], [Answer("good", 0.9, (0.9, 0.1), abstained=True)], exact=True, by=BY)  # an older record
+
+
+def test_a_verdict_may_fall_either_way_where_it_lies_on_the_threshold() -> None:
+    on_it = VERDICT.model_copy(update={"probability": 0.60005})
+    found = Answer("good", 0.59995, abstained=True, scope=-2.00005, out_of_scope=False)
+    check_golden([on_it], [found], exact=True, by=BY)
+    with pytest.raises(BundleError, match="gave the verdict out_of_scope"):
+        check_golden([on_it], [replace(found, scope=-2.1)], exact=True, by=BY)
 
 
 def test_made_up_sentences_are_all_different() -> None:

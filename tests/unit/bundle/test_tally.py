@@ -11,10 +11,21 @@ import numpy as np
 import pytest
 
 from adaptune.bundle.reference import REFERENCE, read_references, reference_of, write_references
-from adaptune.bundle.tally import MOST_LABELS, OTHER, Seen, Tally, characters, labels_of, seen_of, tally_of, unknown_of
+from adaptune.bundle.tally import (
+    MOST_LABELS,
+    OTHER,
+    Seen,
+    Tally,
+    characters,
+    labels_of,
+    number_of,
+    seen_of,
+    tally_of,
+    unknown_of,
+)
 from adaptune.core.batch import Encoded
 from adaptune.core.errors import BundleError
-from adaptune.core.types import Conversation, Example, Row, Sequence, Turn
+from adaptune.core.types import Conversation, Example, Labels, Row, Sequence, Turn
 
 NONE: Any = np.zeros(0, np.int32)
 
@@ -55,8 +66,29 @@ def test_a_row_is_seen_by_its_answer_its_texts_and_its_tokens() -> None:
     encoded = [Encoded(0, np.array(ids, np.int32), None, NONE, NONE, None) for ids in ([2, 1, 1, 3], [2, 9, 3])]
     example = Example(Row("x", 1, {}), (Sequence("a text"),))
     answer = {"label": "a", "probability": 1.0000001}
-    assert seen_of(answer, example, encoded, 1) == Seen(("a",), 1.0, 6, 2, 7)
-    assert seen_of(answer, example, encoded, None) == Seen(("a",), 1.0, 6, 0, 0)
+    labels = Labels(("number",), moments=(2.0, 0.5))
+    assert seen_of(answer, example, encoded, 1, labels) == Seen(("a",), 1.0, 6, 2, 7)
+    assert seen_of(answer, example, encoded, None, labels) == Seen(("a",), 1.0, 6, 0, 0)
+    assert seen_of({"number": 3.5}, example, encoded, None, labels) == Seen((), None, 6, 0, 0, 3.0)
+
+
+@pytest.mark.parametrize(
+    ("answer", "moments", "number"),
+    [
+        ({"number": 5.0}, (2.0, 1.5), 2.0),
+        ({"score": -1.0}, (2.0, 1.5), -2.0),
+        ({"number": 5.0}, (2.0, 0.0), None),  # all targets were the same
+        ({"number": 5.0}, None, None),
+        ({"label": "good"}, (2.0, 1.5), None),
+    ],
+)
+def test_numbers_are_counted_from_the_mean_of_the_training_targets(answer: Any, moments: Any, number: Any) -> None:
+    assert number_of(answer, Labels(("number",), moments=moments)) == number
+
+
+def test_numbers_beyond_all_steps_are_in_the_last_ones() -> None:
+    found = tally_of(Seen(number=one) for one in (-1e9, -4.1, -4.0, 3.9, 1e9))
+    assert (found.number[0], found.number[1], found.number[-1], found.numbers) == (2, 1, 2, 5)
 
 
 def test_a_token_that_ends_texts_says_nothing_of_them() -> None:
@@ -74,7 +106,7 @@ def test_labels_beyond_what_a_tally_holds_are_counted_together() -> None:
 
 
 def full() -> Tally:
-    tally = tally_of([Seen(("a", "b"), 0.97, 12, 1, 9), Seen(("a",), 1.0, 99_999, 0, 4), Seen()])
+    tally = tally_of([Seen(("a", "b"), 0.97, 12, 1, 9, -0.3), Seen(("a",), 1.0, 99_999, 0, 4), Seen()])
     tally.add_vectors(2, np.array([0.25, -1.5]))
     return tally
 
@@ -83,6 +115,7 @@ def test_two_tallies_add_up_to_that_of_all_rows() -> None:
     total = full().plus(full()).plus(Tally())
     assert (total.rows, total.labels["a"], total.confidences, total.lengths) == (6, 4, 4, 4)
     assert (total.unknown, total.tokens, total.vectors) == (2, 26, 4)
+    assert (total.numbers, total.number_sum) == (2, -0.6)
     assert total.vector is not None
     assert total.vector.tolist() == [0.5, -3.0]
 

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from fastapi.testclient import TestClient
 
 from adaptune.bundle.load import load_bundle
 from adaptune.core.backbone import Backbone
+from adaptune.models.drafts import Draft
 from adaptune.serve.app import make_app
-from adaptune.serve.config import Limits, ServeConfig
+from adaptune.serve.config import Limits, Remembering, ServeConfig
+from adaptune.serve.export import rows_of
 from adaptune.serve.keys import Keys
 from adaptune.serve.pool import Pool
 
@@ -132,16 +133,38 @@ def test_a_reply_ends_with_the_token_that_its_template_writes_behind_it(
     client: TestClient, llama: Backbone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`<s>` here, which ends no other text of this tokenizer."""
-    ends = []
-
-    def written(_assembly: Any, prompts: Any, *, end: int | None, watch: Any) -> list[torch.Tensor]:
-        ends.append(end)
-        return [torch.tensor([*llama.tokenizer(" yes")["input_ids"], llama.tokenizer.bos_token_id]) for _ in prompts]
-
-    monkeypatch.setattr("adaptune.serve.writing.generate", written)
+    tokens = [*llama.tokenizer(" yes")["input_ids"], *[llama.tokenizer.bos_token_id] * 12]
+    monkeypatch.setattr(Draft, "_choose", lambda draft, _: tokens[len(draft.ids)])
     asked = {"model": "talker", "messages": TURNS[1:2]}
     told = client.post("/v1/chat/completions", json=asked).json()["choices"][0]
     assert (told["message"]["content"], told["finish_reason"]) == ("yes", "stop")
     plain = client.post("/v1/completions", json={"model": "writer", "prompt": "a"}).json()["choices"][0]
-    assert plain["finish_reason"] == "length"
-    assert ends == [llama.tokenizer.bos_token_id, None]
+    assert (plain["text"], plain["finish_reason"]) == ("yes", "length")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("keep_texts", [False, True])
+def test_texts_can_be_corrected_like_other_answers(
+    writers: Path, llama: Backbone, tmp_path: Path, stream: bool, keep_texts: bool
+) -> None:
+    pool = Pool(llama)
+    for name in ("writer", "talker"):
+        pool.register(writers / name, name)
+    url = f"sqlite:///{tmp_path}/feedback.db"
+    config = ServeConfig(root=writers, remembering=Remembering(store=url, keep_texts=keep_texts))
+    asked: dict[str, tuple[str, dict[str, Any], Any]] = {
+        "writer": ("completions", {"prompt": PROMPTS}, PROMPTS[1]),
+        "talker": ("chat/completions", {"messages": TURNS}, {"messages": TURNS}),
+    }
+    with TestClient(make_app(pool, config, keys=Keys({}))) as client:
+        for name, (route, body, given) in asked.items():
+            said = client.post(f"/v1/{route}", json={"model": name, "stream": stream, **body})
+            row = 1 if name == "writer" else 0
+            sent = {"request_id": said.headers["x-request-id"], "row": row, "answer": "what is right"}
+            kept = client.post("/v1/feedback", json=sent if keep_texts else {**sent, "input": given}).json()
+            assert (kept["bundle"], kept["version"]) == (name, pool.find(name).version)
+            assert ("text" in kept["given"], kept["given"]["finish_reason"]) == (keep_texts, "length")
+    assert list(rows_of(url, "writer", None)) == [{"source": PROMPTS[1], "target": "what is right"}]
+    assert list(rows_of(url, "talker", None)) == [
+        {"messages": [*TURNS, {"role": "assistant", "content": "what is right"}]}
+    ]

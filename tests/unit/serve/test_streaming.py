@@ -102,7 +102,8 @@ def test_what_goes_wrong_later_is_told_in_the_stream(server: Any, monkeypatch: p
 
 def test_writing_ends_when_the_client_leaves(server: Any) -> None:
     """Of 80 tokens, each of which takes a while here."""
-    [trunk] = {one.trunk for one in server.pool.hot(server.pool.find("writer")).assemblies}
+    writer = server.pool.find("writer")
+    trunk = server.pool.mixture(server.pool.hot(writer).kind).trunk([writer])
     passes: list[float] = []
 
     def slow(*_: Any) -> None:

@@ -174,6 +174,15 @@ def test_drift_is_among_the_metrics(client: Any, make: Any, tmp_path: Path) -> N
     assert float(found.split()[-1]) == pytest.approx(1.0)
 
 
+def test_numbers_are_watched_around_the_mean_of_the_training_targets(client: Any) -> None:
+    service = client()
+    _, told = ask(service, "stars")
+    [task] = drift(service, "stars")["tasks"]
+    numbers = [(one["number"] - 2.0) / 1.5 for one in told["answers"]]  # the moments of its labels
+    assert task["windows"][0]["number"]["now"] == pytest.approx(sum(numbers) / len(numbers))
+    assert task["windows"][0]["labels"]["now"] is None
+
+
 def test_alerts_are_for_admins_and_drift_and_feedback_for_every_key(client: Any, tmp_path: Path) -> None:
     keys = Keys({digest_of("plain"): Caller("shop", False), digest_of("high"): Caller("boss", True)})
     service = client(keys=keys, remembering=Remembering(store=f"sqlite:///{tmp_path}/f.db", keep_texts=True))
@@ -265,6 +274,14 @@ def test_a_new_label_is_kept_where_it_is_meant(client: Any, url: str) -> None:
 def test_without_a_store_feedback_says_how_to_get_one(client: Any) -> None:
     told = client().post("/v1/feedback", json={"request_id": "a", "answer": "b"})
     assert (told.status_code, "--store" in told.json()["error"]["message"]) == (422, True)
+
+
+def test_the_schema_lists_feedback_where_it_is_taken(client: Any, url: str) -> None:
+    listed = [
+        "/v1/feedback" in service.get("/openapi.json").json()["paths"]
+        for service in (client(), client(remembering=Remembering(store=url)))
+    ]
+    assert listed == [False, True]
 
 
 def test_a_full_disk_gives_503_on_feedback_and_no_answer_fails(client: Any, url: str) -> None:

@@ -21,6 +21,8 @@ from adaptune.serve.watch.rules import Rule
 from adaptune.serve.watch.watch import Subject, Watch
 
 VERSION = "history"
+UNSEEN = ("number", "unknown", "embedding")
+"""Signals that take the bundle itself: the mean of its training targets, its tokens, its trunk."""
 
 
 class Happened(Config):
@@ -130,7 +132,7 @@ def backtest(
 def unseen(rules: Iterable[Rule]) -> Iterator[tuple[Rule, Call]]:
     """Values that no history holds, and the rules that look at them."""
     for rule in rules:
-        yield from ((rule, call) for call in calls_of(rule.condition) if call.of in ("unknown", "embedding"))
+        yield from ((rule, call) for call in calls_of(rule.condition) if call.of in UNSEEN)
 
 
 def _count(watch: Watch, row: Happened) -> None:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp
 
-from adaptune.bundle.tally import CONFIDENCES, LENGTHS, Tally
+from adaptune.bundle.tally import CONFIDENCES, LENGTHS, NUMBERS, Tally
 
-Signal = Literal["labels", "confidence", "length", "unknown", "embedding"]
+Signal = Literal["labels", "confidence", "number", "length", "unknown", "embedding"]
 SIGNALS: tuple[Signal, ...] = get_args(Signal)
+_EDGES: Mapping[Signal, NDArray[np.float64]] = {"confidence": CONFIDENCES, "number": NUMBERS, "length": LENGTHS}
+"""Of those that are counted in histograms."""
 MOST_DRAWN = 5000
 """Values of a histogram that the test reads; more rows are thinned in proportion."""
 
@@ -25,10 +27,8 @@ def distance(signal: Signal, now: Tally, then: Tally) -> float | None:
     """Of one signal; None where one of the two says nothing of it."""
     if signal == "labels":
         return _between_labels(now, then)
-    if signal == "confidence":
-        return _between_histograms(now.confidence, then.confidence)
-    if signal == "length":
-        return _between_histograms(now.length, then.length)
+    if signal in _EDGES:
+        return _between_histograms(_histogram(signal, now), _histogram(signal, then))
     if signal == "unknown":
         return abs(now.unknown / now.tokens - then.unknown / then.tokens) if now.tokens and then.tokens else None
     return _between_vectors(now, then)
@@ -43,16 +43,17 @@ def p_value(signal: Signal, now: Tally, then: Tally) -> float | None:
         return _independent(np.array([[one.labels[name] for name in names] for one in (now, then)]))
     if signal == "unknown":
         return _independent(np.array([[one.unknown, one.tokens - one.unknown] for one in (now, then)]))
-    edges = CONFIDENCES if signal == "confidence" else LENGTHS
-    histograms = [one.confidence if signal == "confidence" else one.length for one in (now, then)]
-    drawn = [_drawn(histogram, edges) for histogram in histograms]
+    drawn = [_drawn(_histogram(signal, one), _EDGES[signal]) for one in (now, then)]
     return float(ks_2samp(*drawn, method="asymp").pvalue)
 
 
 def level(signal: Signal, tally: Tally) -> float | None:
-    """The mean confidence, the mean number of characters, the share of unknown tokens; None of what has no mean."""
+    """The mean confidence, the mean predicted number (in standard deviations of the training targets from their mean),
+    the mean number of characters, the share of unknown tokens; None of what has no mean."""
     if signal == "confidence":
         return tally.confidence_sum / tally.confidences if tally.confidences else None
+    if signal == "number":
+        return tally.number_sum / tally.numbers if tally.numbers else None
     if signal == "length":
         return tally.length_sum / tally.lengths if tally.lengths else None
     if signal == "unknown":
@@ -74,6 +75,12 @@ def _between_labels(now: Tally, then: Tally) -> float | None:
     counts = [[one.labels[name] for name in names] for one in (now, then)]
     found = float(jensenshannon(*counts, base=2))
     return 0.0 if np.isnan(found) else found  # of equal shares: the root of a rounding error below 0
+
+
+def _histogram(signal: Signal, tally: Tally) -> NDArray[np.int64]:
+    if signal == "number":
+        return tally.number
+    return tally.confidence if signal == "confidence" else tally.length
 
 
 def _between_histograms(now: NDArray[np.int64], then: NDArray[np.int64]) -> float | None:

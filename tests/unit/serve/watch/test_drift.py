@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import chi2_contingency, ks_2samp
 
-from adaptune.bundle.tally import CONFIDENCES, LENGTHS, Seen, Tally, tally_of
+from adaptune.bundle.tally import CONFIDENCES, LENGTHS, NUMBERS, Seen, Tally, tally_of
 from adaptune.serve.watch.drift import MOST_DRAWN, SIGNALS, distance, level, p_value, shares
 
 
@@ -30,12 +30,15 @@ def test_equal_shares_are_no_distance_and_other_labels_are_all_of_it() -> None:
     assert p_value("labels", of({"a": 3}), of({"a": 9})) == 1
 
 
-@pytest.mark.parametrize("signal", ["confidence", "length"])
+@pytest.mark.parametrize("signal", ["confidence", "length", "number"])
 def test_histograms_are_compared_as_kolmogorov_and_smirnov_do(signal: str) -> None:
     generator = np.random.default_rng(5)
     if signal == "confidence":
         values = [generator.beta(5, 2, 400), generator.beta(6, 1, 300)]
         edges, rows = CONFIDENCES, [[Seen(confidence=float(one)) for one in some] for some in values]
+    elif signal == "number":
+        values = [generator.normal(0.0, 1.0, 400), generator.normal(0.4, 2.0, 300)]
+        edges, rows = NUMBERS, [[Seen(number=float(one)) for one in some] for some in values]
     else:
         values = [generator.integers(5, 300, 400), generator.integers(20, 500, 300)]
         edges, rows = LENGTHS, [[Seen(characters=int(one)) for one in some] for some in values]
@@ -85,7 +88,7 @@ def test_embeddings_are_compared_by_their_means_in_spreads() -> None:
 
 
 def test_of_nothing_nothing_is_known() -> None:
-    full = tally_of([Seen(("a",), 0.5, 10, 1, 10)])
+    full = tally_of([Seen(("a",), 0.5, 10, 1, 10, 0.3)])
     full.add_vectors(1, np.array([0.6, 0.8]))
     for signal in SIGNALS:
         assert distance(signal, Tally(), full) is None

@@ -108,7 +108,7 @@ def _put_together(
 def _fit(kitchen: Kitchen) -> None:
     """The recipe's head at its optimum on the features of the adapter. Raises Unsupported for a head without one."""
     head = kitchen.assembly.head
-    if head.reads_words:
+    if head.learns_texts:
         return  # the model's own output layer, which is there
     fitted = warm_start(
         kitchen.assembly,

@@ -197,6 +197,7 @@ def collate(sequences: Sequence[Encoded], pad: int) -> Batch:
         **_decoder(sequences, pad),
         **_items(sequences),
         **_offsets(sequences),
+        **_asked(sequences),
         **_labels(sequences),
     }
     texts = tuple(sequence.text for sequence in sequences if sequence.text is not None)
@@ -262,6 +263,11 @@ def _items(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
 def _offsets(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
     found = [sequence.offsets for sequence in sequences if sequence.offsets is not None]
     return {"offsets": np.concatenate(found).astype(np.int64)} if len(found) == len(sequences) else {}
+
+
+def _asked(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.float32]]:
+    found = [sequence.asked for sequence in sequences if sequence.asked is not None]
+    return {"asked": np.concatenate(found)} if len(found) == len(sequences) else {}
 
 
 def _labels(sequences: Sequence[Encoded]) -> dict[str, NDArray[Any]]:

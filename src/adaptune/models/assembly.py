@@ -19,6 +19,7 @@ from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Reading, Writing
 from adaptune.models.below import Below, frozen_layers
+from adaptune.models.folding import as_folded, fold, folds, unfolded
 from adaptune.models.own_tokens import with_own_tokens
 from adaptune.models.quantise import numbers
 from adaptune.models.ragged import is_ragged, ragged
@@ -108,8 +109,10 @@ class Assembly(nn.Module):
 
     def forward(self, batch: Batch) -> LossSum:
         """The loss over a batch, as sum and count."""
-        hidden = self.hidden(batch)
-        return self.head.loss(self.layer, hidden, batch) if batch.weights is None else self._weighed(hidden, batch)
+        if batch.weights is not None:
+            return self._weighed(self.hidden(batch), batch)
+        batch, hidden = self._read(batch)
+        return self.head.loss(self.layer, hidden, batch)
 
     def _weighed(self, hidden: Tensor, batch: Batch) -> LossSum:
         """The sum over weight times loss of what stands together, beside the loss of each sequence."""
@@ -171,7 +174,24 @@ class Assembly(nn.Module):
             self._remembered.put(batch, found)
         return found
 
+    def _read(self, batch: Batch) -> tuple[Batch, Tensor]:
+        """A batch as its head reads it, and its states: folded, where sequences begin alike and that is exact."""
+        if self._remembered is not None or not self._folds(batch):
+            return batch, self.hidden(batch)
+        batch = fold(batch, len(self.head.own_tokens))
+        return batch, self._hidden(batch)
+
+    def _folds(self, batch: Batch) -> bool:
+        padded = batch.lengths is None and batch.embeddings is None and batch.folded is None
+        again = self.recomputes and torch.is_grad_enabled()
+        able = self.head.folds and padded and self.below is None and not again
+        return able and folds(self.trunk, self.backbone.roles, self.method)
+
     def _hidden(self, batch: Batch) -> Tensor:
+        if self._folds(batch):
+            once = fold(batch, len(self.head.own_tokens))
+            if once.folded is not None:
+                return unfolded(self._hidden(once), once.folded)
         graph = torch.is_grad_enabled() and self._needs_graph(batch)
         again = graph and self.recomputes
         recompute = recomputing(self.trunk, self.backbone.roles) if again else nullcontext()
@@ -185,6 +205,8 @@ class Assembly(nn.Module):
         attention: AbstractContextManager[None] = nullcontext()
         if batch.lengths is not None and not again and is_ragged(self.trunk):
             inputs["lengths"], attention = batch.lengths, ragged(self.trunk)
+        if batch.folded is not None:
+            attention = as_folded(self.trunk)
         with torch.set_grad_enabled(graph), below, recompute, attention:
             states: Tensor = self.trunk(**inputs).last_hidden_state
         return states
@@ -194,7 +216,8 @@ class Assembly(nn.Module):
         """One Answer for every row of the batch, by row index."""
         if self.head.writes:
             return write(self, batch)
-        hidden, calibrated, seen = self.hidden(batch), self.calibrated, self._seen
+        calibrated, seen = self.calibrated, self._seen
+        batch, hidden = self._read(batch)
         return answers_of(self.head, self.layer, hidden, batch, self.labels, calibrated=calibrated, seen=seen)
 
     @torch.inference_mode()
@@ -261,6 +284,10 @@ class Assembly(nn.Module):
                 inputs |= {"decoder_input_ids": batch.decoder_ids, "decoder_attention_mask": batch.decoder_mask}
         if roles.main.causal:
             inputs["use_cache"] = False
+        if batch.folded is not None:
+            positions = batch.folded.positions
+            inputs |= {"attention_mask": None, "position_ids": positions}
+            inputs |= {"branches": batch.folded.branches, "positions": positions}
         if batch.lengths is not None:
             # Without a mask, transformers keeps apart what positions that start again set apart.
             places = [torch.arange(length, device=batch.mask.device) for length in batch.lengths]

@@ -168,7 +168,7 @@ def _report_heads(source: Source, path: str, able: Callable[[type[Head]], bool])
 
 def _check_metric(source: Source, task: Task, head: Head | None) -> None:
     metric = _text(source, "train.metric")
-    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.reads_words else ()))
+    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.learns_texts else ()))
     if metric is None or metric in metrics:
         return
     hint = nearest(metric, metrics)

@@ -52,7 +52,9 @@ class Kitchen:
     @property
     def metric(self) -> str:
         """What decides which weights are best."""
-        return self.recipe.train.metric or (LOG_LIKELIHOOD if self.recipe.head.reads_words else self.recipe.task.metric)
+        return self.recipe.train.metric or (
+            LOG_LIKELIHOOD if self.recipe.head.learns_texts else self.recipe.task.metric
+        )
 
     def examples(self, part: str) -> Sequence[Example]:
         """The examples of train, valid or test."""
@@ -78,7 +80,7 @@ class Kitchen:
 
     def questions(self, part: str) -> Sequence[Encoded]:
         """What is answered: where texts are written, prompts alone; where they are raw, each token by itself."""
-        if not self.assembly.head.reads_words:
+        if not self.assembly.head.learns_texts:
             return self.encoded[part]
         return encoded_for(self.assembly, self.examples(part), max_length=self.assembly.max_length)
 
@@ -207,7 +209,7 @@ def kitchen_of(recipe: Recipe, prepared: Prepared, assembly: Assembly, lineage: 
     parts = dict(prepared.splits.parts)
     if tokens is not None:
         del parts["train"]
-    if assembly.head.reads_words and not recipe.task.likelihood:
+    if assembly.head.learns_texts and not recipe.task.likelihood:
         parts.pop("test", None)  # test rows that are scored by their texts are encoded for that
     encoded = {name: encoded_all(examples, encoder, cache=cache) for name, examples in parts.items()}
     # Every evaluation in training hides the same tokens.

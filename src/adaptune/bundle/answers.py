@@ -43,7 +43,7 @@ def encoded_for(
 
 
 def encoder_of(assembly: Assembly, max_length: int | None = None) -> Encoder:
-    """How rows become tokens, their labels as the assembly's; at most as many as it reads, or the number given."""
+    """How rows become tokens, put as the assembly's approach says; at most as many as it reads, or the number given."""
     return Encoder(
         assembly.backbone.tokenizer,
         assembly.labels,
@@ -51,6 +51,7 @@ def encoder_of(assembly: Assembly, max_length: int | None = None) -> Encoder:
         segments=assembly.backbone.roles.segments,
         writing=assembly.writing,
         reading=assembly.reading,
+        approach=assembly.approach,
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adaptune.approaches.finetune import Finetune
+from adaptune.core.approach import Approach
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Index
 from adaptune.core.calibration import Calibrated, Seen, answers_of
@@ -47,11 +49,13 @@ class Assembly(nn.Module):
         *,
         seed: int,
         dropout: bool = False,
+        approach: Approach | None = None,
         beside: Assembly | None = None,
     ) -> None:
         """`seed` decides every initial weight; `dropout` keeps the dropout of frozen layers. Raises Unsupported.
 
-        `beside`: an assembly of the same backbone and method whose trunk is this one's, too.
+        `approach`: how rows are put to it, in training and ever after; None: as they are. `beside`: an assembly of the
+        same backbone and method whose trunk is this one's, too.
         """
         super().__init__()
         method.check_weights(backbone.weights)
@@ -59,6 +63,7 @@ class Assembly(nn.Module):
         self.method = method
         self.labels = labels
         self.head = head.settled(backbone, labels)
+        self.approach = approach or Finetune()
         self.dropout = dropout
         self.calibrated: Calibrated | None = None
         """How its answers are calibrated; None: as the head gives them."""

@@ -75,7 +75,7 @@ class Kitchen:
     def unadapted(self) -> Kitchen:
         """The same with the model as it was before training."""
         own = self.assembly
-        plain = Assembly(own.backbone, HeadOnly(), own.head, own.labels, seed=self.recipe.seed)
+        plain = Assembly(own.backbone, HeadOnly(), own.head, own.labels, seed=self.recipe.seed, approach=own.approach)
         return replace(self, assembly=plain.to(next(own.parameters()).device))
 
     def questions(self, part: str) -> Sequence[Encoded]:
@@ -176,10 +176,18 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
     """Load the model, unless it is there, put the adapter and the head on it, and encode the rows."""
     backbone = backbone or load_backbone(recipe.model, words=recipe.head.reads_words)
     start = recipe.method.start
-    labels = recipe.task.labels(answered(prepared.splits.train))
+    labels = recipe.approach.labels(recipe.task, answered(prepared.splits.train))
     if start is not None:
         labels = continued_labels(start, recipe.task, labels)
-    assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
+    assembly = Assembly(
+        backbone,
+        recipe.method,
+        recipe.head,
+        labels,
+        seed=recipe.seed,
+        dropout=recipe.train.dropout,
+        approach=recipe.approach.settled(prepared.splits.train, labels, seed=recipe.seed),
+    )
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
     return kitchen_on(assembly, recipe, prepared, lineage)
 

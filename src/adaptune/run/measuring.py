@@ -84,6 +84,7 @@ def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:
     recipe = kitchen.recipe
     return {
         "task": recipe.task.name,
+        "approach": recipe.approach.name,
         "method": recipe.method.name,
         "model": recipe.model.name,
         **scores_of(kitchen, results),

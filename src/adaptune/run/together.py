@@ -20,6 +20,7 @@ from adaptune.models.joint import Joint, Output
 from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, fingerprint_of_tasks, naming
 from adaptune.recipe import MultiTask
+from adaptune.run.beginning import begin
 from adaptune.run.kitchen import Kitchen, kitchen_on
 from adaptune.run.measuring import Results, examples_of, parameters_of, scores_of, training_of
 from adaptune.run.training import above_frozen_layers, checkpoint_in, follow
@@ -81,7 +82,9 @@ def set_up_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> Kitchen
     outputs = {}
     for name, entry in recipe.tasks.items():
         with naming(name):
-            outputs[name] = Output(entry.head, entry.task.labels(answered(prepared[name].splits.train)))
+            train = prepared[name].splits.train
+            labels = entry.approach.labels(entry.task, answered(train))
+            outputs[name] = Output(entry.head, labels, entry.approach.settled(train, labels, seed=recipe.seed))
     joint = Joint(backbone, recipe.method, outputs, seed=recipe.seed, dropout=recipe.train.dropout)
     kitchens = {}
     for name, part in joint.of.items():
@@ -119,6 +122,10 @@ def learn_together(kitchens: Kitchens, folder: RunDir, *, resume: bool) -> Fit:
     with stopping() as stop, above_frozen_layers(kitchens.of, fit):
         for kitchen in kitchens.of.values():
             own = partial(_own_metric, kitchen)
+            if not resume:
+                begin(kitchen, folder, stop)
+            if kitchen.assembly.approach.fits_head:
+                continue
             fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"), part=kitchen.assembly, evaluate=own)
         follow(kitchens.of, folder, fit, stop)
     return fit

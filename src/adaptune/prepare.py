@@ -95,10 +95,11 @@ def naming(task: str) -> Iterator[None]:
 
 def _refuse_learning_nothing(recipe: Recipe) -> None:
     method, head = recipe.method, recipe.head
-    if not method.changes_trunk and not head.owns_weights:
+    # A method without steps is told to learn nothing: the model answers as it comes.
+    if method.steps and not method.changes_trunk and not head.owns_weights:
         raise Unsupported(
             f"nothing would learn: the method {method.name!r} leaves the model as it is, and the head {head.name!r} "
-            "has no weights of its own; use another method, such as lora"
+            "has no weights of its own; use another method, such as lora, or none for the model as it comes"
         )
 
 

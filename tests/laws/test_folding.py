@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +66,9 @@ def decoder(backbone_of: Callable[..., Backbone], tiny_llama: Path, tmp_path_fac
 
 
 @pytest.fixture
-def unfolding(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], None]]:
+def unfolding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """unfolding(): from now on every sequence is read whole."""
-    yield lambda: monkeypatch.setattr(assembly_module, "folds", lambda *_: False)
+    return lambda: monkeypatch.setattr(assembly_module, "folds", lambda *_: False)
 
 
 def _encoded(backbone: Backbone, soft: int = 0, per: str = "token", **more: object) -> list[Encoded]:

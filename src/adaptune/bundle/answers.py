@@ -39,7 +39,7 @@ def encoded_for(
     assembly: Assembly, examples: Sequence[Example], *, max_length: int, labelled: bool = False
 ) -> list[Encoded]:
     """Token sequences; without labels, of which one that the bundle never saw has no place in the output layer."""
-    return encoder_of(assembly, max_length)(examples if labelled else [_unlabelled(example) for example in examples])
+    return encoder_of(assembly, max_length)(examples if labelled else [unlabelled(example) for example in examples])
 
 
 def encoder_of(assembly: Assembly, max_length: int | None = None) -> Encoder:
@@ -55,5 +55,6 @@ def encoder_of(assembly: Assembly, max_length: int | None = None) -> Encoder:
     )
 
 
-def _unlabelled(example: Example) -> Example:
+def unlabelled(example: Example) -> Example:
+    """Without its targets."""
     return replace(example, sequences=tuple(replace(sequence, target=None) for sequence in example.sequences))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, Self
@@ -74,6 +74,39 @@ class Start(Protocol):
         """
 
 
+class Trial(Protocol):
+    """What an approach chooses by, before rows are read: the model as it comes, the run's rows put in other ways."""
+
+    @property
+    def labels(self) -> Labels: ...
+
+    @property
+    def layer(self) -> torch.nn.Module:
+        """The head's, which what is chosen may change."""
+
+    @property
+    def seed(self) -> int:
+        """The recipe's."""
+
+    def examples(self, part: Literal["train", "valid"]) -> Several[Example]:
+        """As they are, not yet put."""
+
+    def score(self, approach: Approach) -> float:
+        """The task's metric on the validation rows, put as another approach says."""
+
+    def logits(self, approach: Approach, examples: Several[Example]) -> torch.Tensor:
+        """(R, C) of the head."""
+
+    def next_words(self, approach: Approach, examples: Several[Example]) -> torch.Tensor:
+        """(R, V) log-probabilities of the first token of an answer."""
+
+    def vocabulary(self) -> Several[str | None]:
+        """(V) the words that are one token where a word begins, None for other tokens."""
+
+    def vectors(self, examples: Several[Example]) -> torch.Tensor:
+        """(R, D) the mean of the model's last states over each example's texts."""
+
+
 class Approach(Part, ABC):
     """How rows and labels are put to the model, in training and ever after; its manifest keeps it.
 
@@ -124,6 +157,17 @@ class Approach(Part, ABC):
         `mask`: the tokenizer's token that hides a word, None where it has none. Sequences may have no target.
         """
         return example
+
+    def chosen(self, trial: Trial) -> Self:
+        """This approach with what it takes from the model and from validation rows, once settled. Default: itself.
+
+        It is called once a run, before rows become tokens; a run that is resumed chooses the same again.
+        """
+        return self
+
+    def said(self) -> Mapping[str, Any]:
+        """What a report tells of it beside its name."""
+        return {}
 
     def before(self, start: Start) -> Iterator[Taken]:
         """What is done once everything is set up, before the warm start and the first step. Default: nothing.

@@ -61,7 +61,7 @@ class Branch:
     before: torch.Tensor | None
     """(A,) the tokens of that beginning; None where there is none."""
     mask: torch.Tensor | None
-    """(stop - start, A + stop - start) whether each reads these and itself and its own before it; None: all up to it."""
+    """(stop - start, A + stop - start) which of these and of the branch each reads; None: all up to itself."""
 
 
 @dataclass(frozen=True, slots=True)

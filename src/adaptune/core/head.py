@@ -52,7 +52,7 @@ class Head(Part, ABC):
     plain: ClassVar[bool] = False
     """Whether its layer is one linear layer over the vector that its field `pooling` names, or over every token."""
     folds: ClassVar[bool] = False
-    """Whether it reads states at labelled items alone, and sequences of a row begin alike: that is then computed once."""
+    """Whether it reads labelled items alone, and sequences of a row begin alike: that is then computed once."""
     owns_weights: ClassVar[bool] = True
     """Whether its layer has weights of its own."""
     writes: ClassVar[bool] = False

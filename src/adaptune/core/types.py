@@ -237,6 +237,8 @@ class Prompt:
     """The words of each answer, as they are written."""
     shots: tuple[str, ...] = ()
     """Texts in front; where the whole is too long, the first of them go before any text is cut."""
+    before: str = ""
+    """A text in front of them, which stays."""
     per: Literal["answer", "token", "byte"] = "answer"
     """What a word's log-probability is a mean over: nothing, its tokens or its bytes."""
 

@@ -50,9 +50,9 @@ class _Read(NamedTuple):
 def encode_prompts(examples: Several[Example], tokenizer: Any, max_length: int, *, segments: bool) -> list[Encoded]:
     """Every prompt as one sequence that hides its answer, or as one for each word that may follow it.
 
-    Items are the tokens of the words, by `Encoded.asked`, each at the place whose hidden state predicts it; a last token
-    that predicts nothing is not read. Raises Unsupported for a template that leaves no room, or a word that does not fit
-    its blank.
+    Items are the tokens of the words, by `Encoded.asked`, each at the place whose hidden state predicts it; a last
+    token that predicts nothing is not read. Raises Unsupported for a template that leaves no room, or a word that does
+    not fit its blank.
     """
     rows = [(row, sequence) for row, example in enumerate(examples) for sequence in example.sequences]
     reader = _Reader(tokenizer, max_length, segments=segments)
@@ -216,7 +216,7 @@ class _Reader:
 
     def _written(self, prompt: Prompt, shots: Several[str], texts: Several[str]) -> _Text:
         """`texts`: those of its given parts, perhaps shortened."""
-        text, left = "".join(shots), list(texts)
+        text, left = prompt.before + "".join(shots), list(texts)
         blank, soft = (0, 0), []
         for part in prompt.parts:
             start = len(text)

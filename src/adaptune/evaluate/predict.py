@@ -53,10 +53,11 @@ def stream(
             yield sequences[0].row, answers[sequences[0].row]
 
 
-def _budget(assembly: Assembly, batch_tokens: int) -> Budget:
-    """Every text to be written takes as many tokens as it may have."""
+def budget_of(assembly: Assembly, batch_tokens: int) -> Budget:
+    """What a batch holds. Every text to be written takes as many tokens as it may have."""
     most = 1 if assembly.writing is None else assembly.writing.most
-    return Budget(tokens=batch_tokens, rows=max(1, min(MOST_SEQUENCES, batch_tokens // most)))
+    rows = max(1, min(MOST_SEQUENCES, batch_tokens // most))
+    return Budget(tokens=batch_tokens, rows=rows, folded=assembly.folds)
 
 
 def _answers(
@@ -69,7 +70,7 @@ def _answers(
     assembly.eval()
     answers: dict[int, Answer] = {}
     try:
-        for indices in by_rows(encoded, _budget(assembly, batch_tokens)):
+        for indices in by_rows(encoded, budget_of(assembly, batch_tokens)):
             batch = collate([encoded[place] for place in indices], pad).to(device)
             answers |= assembly.answers(batch) if index is None else assembly.search(batch, index)
     finally:

@@ -84,6 +84,12 @@ class VerbalHead(LogitHead):
         table = _log_mean_exp(found.score, group, size).reshape(-1, answers)
         return table if prior is None else table - prior
 
+    def divide(self, layer: torch.nn.Module, temperature: float) -> None:
+        raise Unsupported(
+            f"head {self.name!r} reads the base's own output layer, which no temperature can be written into; serve "
+            "the bundle as it is"
+        )
+
     def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
         rows = row_numbers(batch)
         if len(labels):
@@ -138,7 +144,7 @@ def _log_probabilities(
 
 
 def _log_mean_exp(values: torch.Tensor, group: torch.Tensor, groups: int) -> torch.Tensor:
-    """(W,) values, (W,) the group of each -> (G,) the logarithm of the mean of their exponentials; minus infinity for none."""
+    """(W,) values, (W,) groups -> (G,) the logarithm of the mean of their exponentials, minus infinity for none."""
     top = values.new_full((groups,), NONE).scatter_reduce(0, group, values.detach(), "amax")
     counts = torch.bincount(group, minlength=groups)
     finite = torch.where(counts > 0, top, 0.0)

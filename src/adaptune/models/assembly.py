@@ -17,7 +17,7 @@ from adaptune.core.batch import Batch, Index
 from adaptune.core.calibration import Calibrated, Seen, answers_of
 from adaptune.core.chosen import chosen, states_of, units_of
 from adaptune.core.errors import Unsupported
-from adaptune.core.head import Head, LossSum
+from adaptune.core.head import Head, LogitHead, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Reading, Writing
 from adaptune.models.below import Below, frozen_layers
@@ -179,6 +179,11 @@ class Assembly(nn.Module):
             self._remembered.put(batch, found)
         return found
 
+    @property
+    def folds(self) -> bool:
+        """Whether what sequences of a row begin with alike is read once."""
+        return self.head.folds and folds(self.trunk, self.backbone.roles, self.method)
+
     def _read(self, batch: Batch) -> tuple[Batch, Tensor]:
         """A batch as its head reads it, and its states: folded, where sequences begin alike and that is exact."""
         if self._remembered is not None or not self._folds(batch):
@@ -187,10 +192,11 @@ class Assembly(nn.Module):
         return batch, self._hidden(batch)
 
     def _folds(self, batch: Batch) -> bool:
-        padded = batch.lengths is None and batch.embeddings is None and batch.folded is None
+        if batch.lengths is not None or batch.embeddings is not None or batch.folded is not None:
+            return False
         again = self.recomputes and torch.is_grad_enabled()
-        able = self.head.folds and padded and self.below is None and not again
-        return able and folds(self.trunk, self.backbone.roles, self.method)
+        prompts = batch.asked is not None and self.below is None and not again
+        return prompts and folds(self.trunk, self.backbone.roles, self.method)
 
     def _hidden(self, batch: Batch) -> Tensor:
         if self._folds(batch):
@@ -224,6 +230,13 @@ class Assembly(nn.Module):
         calibrated, seen = self.calibrated, self._seen
         batch, hidden = self._read(batch)
         return answers_of(self.head, self.layer, hidden, batch, self.labels, calibrated=calibrated, seen=seen)
+
+    @torch.inference_mode()
+    def logits(self, batch: Batch) -> Tensor:
+        """(N, C) of each labelled item, before any temperature."""
+        assert isinstance(self.head, LogitHead), "logits are those of a head that has some"
+        batch, hidden = self._read(batch)
+        return self.head.logits(self.layer, hidden, batch)
 
     @torch.inference_mode()
     def features(self, batch: Batch) -> Tensor | None:

@@ -1,8 +1,8 @@
 """Beginnings that sequences of a batch share are read once: a batch as a tree, exact. Knows no prompts and no heads.
 
-A decoder's state at a token depends on the tokens up to it alone. So sequences that begin alike are folded into one row of
-tensors in which every common beginning stands once; attention lets each token read the path that leads to it, and
-positions count along that path. Tokens apart are never compared.
+A decoder's state at a token depends on the tokens up to it alone. So sequences that begin alike are folded into one row
+of tensors in which every common beginning stands once; attention lets each token read the path that leads to it, and
+positions count along that path.
 """
 
 from __future__ import annotations

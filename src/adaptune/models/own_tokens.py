@@ -15,8 +15,8 @@ from adaptune.core.batch import Batch
 def with_own_tokens(batch: Batch, trunk: nn.Module, own: Tensor, sequences: Tensor | None = None) -> Batch:
     """The batch as embeddings, `own`, (K, E), in the places of its first labelled items: row i where item i stands.
 
-    Items from K on stay as they are. No id beyond the vocabulary is ever read: ids of it keep the places. `sequences`: indices of those that have such
-    tokens; None: all have.
+    Items from K on stay as they are. No id beyond the vocabulary is ever read: ids of it keep the places. `sequences`:
+    indices of those that have such tokens; None: all have.
     """
     if batch.sequence_of is None or batch.token_of is None or batch.items is None:
         return batch

@@ -35,6 +35,7 @@ from adaptune.models.load import load_backbone
 from adaptune.models.ragged import is_ragged
 from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
+from adaptune.run.choosing import choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,11 @@ class Kitchen:
         train, of_base = self.recipe.train, self.assembly.backbone
         return batches_of(
             self.encoded["train"] if self.tokens is None else self.tokens,
-            Budget(tokens=train.batch_tokens, rows=train.batch_rows),
+            Budget(
+                tokens=train.batch_tokens,
+                rows=train.batch_rows,
+                folded=self.assembly.folds and not train.gradient_checkpointing,
+            ),
             pad=of_base.tokenizer.pad_token_id,
             seed=self.recipe.seed if seed is None else seed,
             whole_rows=self.assembly.head.whole_rows,
@@ -155,7 +160,7 @@ class Kitchen:
 
     @property
     def _budget(self) -> Budget:
-        return Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512)
+        return Budget(tokens=self.recipe.evaluate.batch_tokens, rows=512, folded=self.assembly.folds)
 
     def sample(self, purpose: str, rows: int | None) -> Sample:
         """Training rows for what need not see them all; said where it does not."""
@@ -189,6 +194,7 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
         approach=recipe.approach.settled(prepared.splits.train, labels, seed=recipe.seed),
     )
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
+    choose(assembly, recipe, prepared)
     return kitchen_on(assembly, recipe, prepared, lineage)
 
 

@@ -85,6 +85,7 @@ def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:
     return {
         "task": recipe.task.name,
         "approach": recipe.approach.name,
+        "put": dict(kitchen.assembly.approach.said()),
         "method": recipe.method.name,
         "model": recipe.model.name,
         **scores_of(kitchen, results),

@@ -21,6 +21,7 @@ from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, fingerprint_of_tasks, naming
 from adaptune.recipe import MultiTask
 from adaptune.run.beginning import begin
+from adaptune.run.choosing import choose
 from adaptune.run.kitchen import Kitchen, kitchen_on
 from adaptune.run.measuring import Results, examples_of, parameters_of, scores_of, training_of
 from adaptune.run.training import above_frozen_layers, checkpoint_in, follow
@@ -89,7 +90,9 @@ def set_up_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> Kitchen
     kitchens = {}
     for name, part in joint.of.items():
         with naming(name):
-            kitchens[name] = kitchen_on(part, recipe.alone(name), prepared[name])
+            alone = recipe.alone(name)
+            choose(part, alone, prepared[name])
+            kitchens[name] = kitchen_on(part, alone, prepared[name])
     return Kitchens(recipe, joint, kitchens, fingerprint_of_tasks(recipe, prepared))
 
 

@@ -57,7 +57,7 @@ def write(folder: Path, rows: Path, model: Path, approach: str, **more: Any) -> 
         "method": "none",
         "train": {"epochs": 0, "device": "cpu"},
         "out": str(folder / "run"),
-        "evaluate": {"samples": 50},
+        "evaluate": {"samples": 100},
         **more,
     }
     text = f"approach: {approach}\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in content.items())
@@ -139,7 +139,7 @@ def test_a_cloze_learns_through_the_words_of_its_labels(
 def test_a_calibrated_bundle_answers_by_its_temperature(rows: Path, tiny_llama: Path, tmp_path: Path) -> None:
     approach = f'{{name: score, template: "{{text}}: {{answer}}", verbalizer: {WORDS}}}'
     data = {"train": str(rows), "valid_share": 0.5}
-    evaluate = {"calibrate": True, "abstain": 0.5, "samples": 50}
+    evaluate = {"calibrate": True, "abstain": 0.5, "samples": 100}
     run = adaptune.train(write(tmp_path, rows, tiny_llama, approach, data=data, evaluate=evaluate))
     assert run.report["calibration"]["temperature"] != 1.0
     [answer] = adaptune.load(run.bundle).predict("the film was good today")

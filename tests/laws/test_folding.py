@@ -71,13 +71,15 @@ def unfolding(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     return lambda: monkeypatch.setattr(assembly_module, "folds", lambda *_: False)
 
 
-def _encoded(backbone: Backbone, soft: int = 0, per: str = "token", **more: object) -> list[Encoded]:
+def _encoded(
+    backbone: Backbone, soft: int = 0, per: str = "token", answers: tuple[tuple[str, ...], ...] = ANSWERS
+) -> list[Encoded]:
     """Four rows behind the same two demonstrations."""
     shots = ("john is late : quick\n", "the bank is late : late\n")
     own = (" ", Soft(soft), " ") if soft else ()
     examples = []
     for number, text in enumerate(TEXTS):
-        prompt = Prompt((Given(text), *own, " : ", Blank()), ANSWERS, shots, per=per)  # type: ignore[arg-type]
+        prompt = Prompt((Given(text), *own, " : ", Blank()), answers, shots, per=per)  # type: ignore[arg-type]
         sequence = Sequence(text, target=OfPrompt(number % 3), prompt=prompt)
         examples.append(Example(Row("rows", number, {}), (sequence,), number % 3))
     return encode(examples, backbone.tokenizer, Labels(("a", "b", "c")), max_length=backbone.max_length, segments=False)
@@ -115,6 +117,18 @@ def test_a_folded_batch_gives_the_states_of_one_pass_a_sequence(decoder: Find, f
         for place, one in enumerate(encoded):
             alone = assembly.trunk(torch.from_numpy(one.ids.astype(np.int64))[None]).last_hidden_state[0]
             assert torch.allclose(together[place, : len(one.ids)], alone, atol=1e-5)
+
+
+def test_one_token_alone_goes_on_from_a_beginning(decoder: Find) -> None:
+    assembly = _assembled(decoder("llama"), "lora")
+    encoded = _encoded(assembly.backbone, answers=(("late",), ("late again",), ("quick",)))[:2]
+    folded = fold(collate(encoded, 0)).folded
+    assert folded is not None
+    assert [branch.stop - branch.start for branch in folded.branches][1:] == [1]
+    with torch.inference_mode():
+        together = assembly.hidden(collate(encoded, 0))[1]
+        alone = assembly.trunk(torch.from_numpy(encoded[1].ids.astype(np.int64))[None]).last_hidden_state[0]
+    assert torch.allclose(together, alone, atol=1e-5)
 
 
 def test_every_beginning_stands_once(decoder: Find) -> None:

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Several
 from dataclasses import replace
 from functools import cache
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, WithJsonSchema, field_validator, model_validator
 
 from adaptune.approaches._follows import Per
 from adaptune.approaches._verbalizers import spoken_for
@@ -40,11 +40,26 @@ EMPTY = ("N/A", "", "[MASK]")
 Selected = Literal["template", "verbalizer"]
 
 
+def _one_or_more(one: dict[str, Any]) -> WithJsonSchema:
+    """How an editor checks a list that may be written without brackets where it has one entry."""
+    return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one}]})
+
+
+_MAPPING = WithJsonSchema(
+    {
+        "type": "object",
+        "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+    }
+)
+
+
 class Tried(Config):
     """What was judged on validation rows before training."""
 
     template: str
+    """The one template."""
     verbalizer: dict[str, tuple[str, ...]]
+    """The words of each label."""
     score: float
     """The task's metric."""
 
@@ -55,17 +70,17 @@ class Prompted(Approach, ABC):
     rewrites: ClassVar[bool] = True
     kind: ClassVar[Kind]
 
-    template: tuple[str, ...] = Field(default=("plain",), min_length=1)
+    template: Annotated[tuple[str, ...], _one_or_more({"type": "string"})] = Field(default=("plain",), min_length=1)
     """A text with places {text}, {pair}, {answer}, {soft:N}; the name of a set that comes along (plain, sentiment,
     topic, intent, question, entailment, match, choose); or a YAML file. Of several one is selected."""
     language: Language = "en"
     """Of the sets: English or Chinese."""
-    verbalizer: dict[str, tuple[str, ...]] = Field(default={})
+    verbalizer: Annotated[dict[str, tuple[str, ...]], _MAPPING] = Field(default={})
     """The words that say each label: `{pos: [good, great], neg: [bad]}`; none: those of the set, else the labels'
     names. An answer of several words is as probable as they are on average."""
     instruction: str = ""
     """What stands in front of every text."""
-    select: tuple[Selected, ...] = ()
+    select: Annotated[tuple[Selected, ...], _one_or_more({"enum": ["template", "verbalizer"]})] = ()
     """What is chosen on validation rows before training: template: the best of those that are given; verbalizer: words
     that few training rows speak for (Schick et al., 2020), where these are better than those given."""
     calibrate: Literal["none", "content_free"] = "none"

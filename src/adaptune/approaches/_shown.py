@@ -24,7 +24,9 @@ class Shot(Config):
     """A row that is shown with its answer."""
 
     text: str
+    """Its text, or the first of two."""
     pair: str | None = None
+    """Its second text."""
     answer: str
     """Its label, or the text of its option."""
 

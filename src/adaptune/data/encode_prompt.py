@@ -15,6 +15,7 @@ from adaptune.core.batch import Encoded
 from adaptune.core.errors import Unsupported
 from adaptune.core.types import Blank, Example, Given, OfPrompt, Prompt, Sequence, Soft
 from adaptune.data.encode_text import AT_ONCE
+from adaptune.data.findings import Finding
 from adaptune.data.special_tokens import special_tokens
 
 
@@ -45,6 +46,10 @@ class _Read(NamedTuple):
     """Places of its hidden tokens."""
     soft: list[int]
     words: list[_Word]
+    lost: int
+    """Texts in front that had no room."""
+    cut: bool
+    """Whether a text of the row lost its end."""
 
 
 def encode_prompts(examples: Several[Example], tokenizer: Any, max_length: int, *, segments: bool) -> list[Encoded]:
@@ -65,6 +70,33 @@ def encode_prompts(examples: Several[Example], tokenizer: Any, max_length: int, 
         for (row, sequence), found in zip(rows, read, strict=True)
         for encoded in reader.encoded(row, sequence, found, common)
     ]
+
+
+def prompt_findings(examples: Several[Example], tokenizer: Any, max_length: int) -> list[Finding]:
+    """What prompts lose that are longer than the model reads, as sentences."""
+    rows = [(example.row.where, sequence) for example in examples for sequence in example.sequences]
+    reader = _Reader(tokenizer, max_length, segments=False)
+    read = reader.read([_prompt(sequence) for _, sequence in rows])
+    kinds = (
+        (
+            [one.lost > 0 for one in read],
+            "row has no room for all demonstrations",
+            "rows have no room for all demonstrations",
+        ),
+        (
+            [one.cut for one in read],
+            "row is longer and loses the end of its text",
+            "rows are longer and lose the ends of their texts",
+        ),
+    )
+    found = []
+    for which, one, many in kinds:
+        where = tuple(where for (where, _), there in zip(rows, which, strict=True) if there)
+        if where:
+            said = f"1 {one}" if len(where) == 1 else f"{len(where):,} {many}"
+            advice = "raise model.max_length where the model allows it, or shorten what stands around them"
+            found.append(Finding("warning", f"{said}; {advice}", where))
+    return found
 
 
 def _prompt(sequence: Sequence) -> Prompt:
@@ -147,11 +179,12 @@ class _Reader:
                 givens = self._shorter(givens, len(ids) - room, len(ids), room)
             text = self._written(prompt, shots, givens)
             ((ids, offsets),) = self._tokens([text.text])
+        lost, cut = len(prompt.shots) - len(shots), givens != _texts(prompt)
         soft = [place for span in text.soft for place in self._within(offsets, ids, span, self._stand_in)]
         blank = [] if follows else self._within(offsets, ids, text.blank, self._tokenizer.mask_token_id)
         if len(soft) != sum(part.tokens for part in prompt.parts if isinstance(part, Soft)):
             raise Unsupported("the tokenizer joins what stands for own tokens; put a space on both sides of {soft:N}")
-        return _Read(ids, blank, soft, words)
+        return _Read(ids, blank, soft, words, lost, cut)
 
     def _shorter(self, texts: list[str], over: int, has: int, room: int) -> list[str]:
         """The longest text without so many tokens at its end. Raises Unsupported where none is left."""
@@ -194,14 +227,14 @@ class _Reader:
 
     def _after(self, tail: str, word: str) -> list[int]:
         """A word's tokens behind a text; where the two would grow together, those of the word by itself."""
-        bare = tail.rstrip()
-        written = f"{bare or 'a'}{tail[len(bare) :]}{word}"
-        (alone, _), (whole, _), (itself, _) = self._tokens([bare or "a", written, word])
-        if whole[: len(alone)] == alone and len(whole) > len(alone):
-            return whole[len(alone) :]
+        bare, itself = tail.rstrip(), self._tokens([word])[0][0]
         if not itself:
             raise Unsupported(f"the tokenizer makes nothing of the word {word!r}; choose another for its label")
-        return itself
+        if not tail:
+            return itself
+        written = f"{bare or 'a'}{tail[len(bare) :]}{word}"
+        (alone, _), (whole, _) = self._tokens([bare or "a", written])
+        return whole[len(alone) :] if whole[: len(alone)] == alone and len(whole) > len(alone) else itself
 
     @property
     def _stand_in(self) -> int:

@@ -176,6 +176,6 @@ def _attend(
         if sliding_window is not None and int(at.max()) >= sliding_window:
             near = at[:, None] - read < sliding_window
             mask = near & (torch.ones_like(near).tril() if mask is None else mask)
-        output = sdpa_attention_forward(module, query[:, :, here], keys, values, mask, **more)[0]
-        found.append(output)
+        seen = None if mask is None else mask[None, None]
+        found.append(sdpa_attention_forward(module, query[:, :, here], keys, values, seen, **more)[0])
     return torch.cat(found, dim=1), None

@@ -11,6 +11,7 @@ import numpy as np
 from adaptune.bundle.answers import encoded_for, encoder_of
 from adaptune.bundle.manifest import Ancestor
 from adaptune.bundle.start import continue_from, continued_labels
+from adaptune.core.approach import as_put
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.errors import Unsupported
@@ -202,8 +203,9 @@ def kitchen_on(assembly: Assembly, recipe: Recipe, prepared: Prepared, lineage: 
     """The rows as an assembly reads them; says what their lengths mean for the model."""
     splits = prepared.splits
     looked_at = sample(splits.train, recipe.task, LENGTHS, None, seed=recipe.seed).of(splits.train)
+    rows = [*looked_at, *splits.valid, *splits.test] if recipe.task.likelihood else looked_at
     for finding in length_findings(
-        [*looked_at, *splits.valid, *splits.test] if recipe.task.likelihood else looked_at,
+        as_put(assembly.approach, rows, assembly.labels, assembly.backbone.tokenizer),
         assembly.backbone.tokenizer,
         assembly.max_length,
         writing=assembly.writing,

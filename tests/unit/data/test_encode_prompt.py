@@ -13,6 +13,7 @@ from adaptune.core.batch import Encoded
 from adaptune.core.errors import Unsupported
 from adaptune.core.types import Blank, Example, Given, Labels, OfPrompt, Prompt, Row, Sequence, Soft
 from adaptune.data.encode import encode
+from adaptune.data.encode_prompt import prompt_findings
 from adaptune.data.packed import pack, unpack
 
 LABELS = Labels(("no", "yes"))
@@ -126,3 +127,19 @@ def test_sequences_are_the_same_out_of_bytes(llama: Any) -> None:
     for one, other in zip(encoded, unpack(pack(encoded), 0), strict=True):
         assert (one.fresh, one.ids.tolist()) == (other.fresh, other.ids.tolist())
         np.testing.assert_array_equal(one.asked, other.asked)  # type: ignore[arg-type]
+
+
+def test_what_has_no_room_is_told_by_row(bert: Any) -> None:
+    short, long = (
+        Prompt((Given(text), "? ", Blank(1)), (("no",), ("yes",)), shots=("one . ",)) for text in ("red", "red " * 9)
+    )
+    examples = [Example(Row("rows", place, {}), (Sequence("", prompt=one),)) for place, one in enumerate((short, long))]
+    assert prompt_findings(examples, bert, 64) == []
+    [shots] = prompt_findings(examples, bert, 13)
+    assert (shots.rows, shots.text.partition(";")[0]) == (("rows, row 1",), "1 row has no room for all demonstrations")
+    shots, ends = prompt_findings(examples, bert, 6)
+    assert shots.rows == ("rows, row 0", "rows, row 1")
+    assert (ends.rows, ends.text.partition(";")[0]) == (
+        ("rows, row 1",),
+        "1 row is longer and loses the end of its text",
+    )

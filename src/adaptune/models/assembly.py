@@ -40,6 +40,9 @@ class Assembly(nn.Module):
     The backbone's own modules and tensors are never changed: any number of assemblies may stand on one backbone.
     """
 
+    tells_rows_apart: bool = False
+    """Whether its trunk reads each row of tensors in its own way, so that no two may share any."""
+
     def __init__(
         self,
         backbone: Backbone,
@@ -73,8 +76,6 @@ class Assembly(nn.Module):
         """The first layers, where what they give for some sequences is known."""
         self.recomputes = False
         """Whether training keeps the inputs of layers alone, and computes the layers anew for their gradients."""
-        self.tells_rows_apart = False
-        """Whether its trunk reads each row of tensors in its own way, so that no two may share any."""
         self._check_room()
         trunk = share(backbone.trunk).requires_grad_(False) if beside is None else beside.trunk
         self._of_base: set[nn.Module] = set(trunk.modules()) if beside is None else beside._of_base

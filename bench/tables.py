@@ -19,6 +19,9 @@ from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
+from zero_table import ABOUT as ZERO
+from zero_table import NAMES as ZERO_NAMES
+from zero_table import zero_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "results"
@@ -55,6 +58,8 @@ def sections() -> Iterator[str]:
         yield places(runs)
     if runs := load(RESULTS / "rates" / "wnut17"):
         yield rates(runs)
+    if runs := zero():
+        yield f"{ZERO}\n{table(ZERO_NAMES, zero_rows(runs))}"
     if runs := load(RESULTS / "serving"):
         yield serving(runs["serving/bundles"])
 
@@ -64,6 +69,11 @@ def tasks() -> dict[str, Run]:
     found = {name: run for folder in sorted((RESULTS / "tasks").glob("*")) for name, run in load(folder).items()}
     tagged = {f"{name}/lora-seed1": load(RESULTS / "main" / name) for name in ("resume-ner-zh", "wnut17")}
     return found and found | {name: runs[name] for name, runs in tagged.items() if name in runs}
+
+
+def zero() -> dict[str, Run]:
+    """Runs of prompts and few rows, whatever they learn from."""
+    return {name: run for folder in sorted((RESULTS / "zero").glob("*")) for name, run in load(folder).items()}
 
 
 def load(folder: Path) -> dict[str, Run]:

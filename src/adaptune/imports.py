@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from adaptune.approaches.finetune import Finetune
 from adaptune.bundle.peft_head import classes_of, head_of, known_labels, load_head
 from adaptune.bundle.peft_import import Adopted, adopt, check_same_base, read_peft
 from adaptune.bundle.save import check_free, save_bundle
@@ -47,6 +48,7 @@ def import_peft(
     BundleError, Unsupported and what `prepare` and `load_backbone` raise.
     """
     check_free(Path(out))
+    _check_unsaid("approach", recipe.approach, Finetune(), Finetune())
     found = read_peft(Path(folder))
     if not same_base:
         check_same_base(found, recipe.model.name)
@@ -108,7 +110,7 @@ def _put_together(
 def _fit(kitchen: Kitchen) -> None:
     """The recipe's head at its optimum on the features of the adapter. Raises Unsupported for a head without one."""
     head = kitchen.assembly.head
-    if head.reads_words:
+    if head.learns_texts:
         return  # the model's own output layer, which is there
     fitted = warm_start(
         kitchen.assembly,

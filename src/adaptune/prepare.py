@@ -48,6 +48,7 @@ def prepare(recipe: Recipe) -> Prepared:
     settings = load_config(recipe.model)
     recipe.method.check(roles_of(settings), layers_of(settings))
     recipe.head.check(roles_of(settings))
+    recipe.approach.check_family(roles_of(settings))
     packs(recipe.train, recipe.method, recipe.head, roles_of(settings))  # refuses what cannot be
     _refuse_learning_nothing(recipe)
     splits = load_splits(recipe.data, recipe.task, seed=recipe.seed)
@@ -65,7 +66,7 @@ def _check_scope_label(recipe: Recipe, splits: Splits) -> None:
     label = recipe.data.out_of_scope_label
     if label is None:
         return
-    names = recipe.task.labels(answered(splits.train)).names
+    names = recipe.approach.labels(recipe.task, answered(splits.train)).names
     if label not in names:
         raise DataError(
             f"data.out_of_scope_label is {label!r}, which no training row has{nearest(label, names)}; where such rows "
@@ -94,10 +95,11 @@ def naming(task: str) -> Iterator[None]:
 
 def _refuse_learning_nothing(recipe: Recipe) -> None:
     method, head = recipe.method, recipe.head
-    if not method.changes_trunk and not head.owns_weights:
+    # A method without steps is told to learn nothing: the model answers as it comes.
+    if method.steps and not method.changes_trunk and not head.owns_weights:
         raise Unsupported(
             f"nothing would learn: the method {method.name!r} leaves the model as it is, and the head {head.name!r} "
-            "has no weights of its own; use another method, such as lora"
+            "has no weights of its own; use another method, such as lora, or none for the model as it comes"
         )
 
 

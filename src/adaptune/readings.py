@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from adaptune.bundle.start import continued_labels
+from adaptune.core.approach import as_put
 from adaptune.core.errors import DataError
 from adaptune.data.encode import encode
 from adaptune.data.encode_raw import masked_once
@@ -40,14 +41,15 @@ def read_rows(recipe: Recipe, *, part: PartName = "train", first: int = 1, rows:
     examples = prepared.splits.parts[part]
     if not first <= len(examples):
         raise DataError(f"there is no row {first} of {part}: it has {len(examples):,} rows; choose one of these")
-    labels = recipe.task.labels(answered(prepared.splits.train))
+    labels = recipe.approach.labels(recipe.task, answered(prepared.splits.train))
     if recipe.method.start is not None:
         labels = continued_labels(recipe.method.start, recipe.task, labels)
     backbone = load_backbone(recipe.model, words=recipe.head.reads_words, weights=False)
     head = recipe.head.settled(backbone, labels)
+    approach = recipe.approach.settled(prepared.splits.train, labels, seed=recipe.seed)
     chosen = examples[first - 1 : first - 1 + rows]
     encoded = encode(
-        chosen,
+        as_put(approach, chosen, labels, backbone.tokenizer),
         backbone.tokenizer,
         labels,
         max_length=backbone.max_length - recipe.method.positions,

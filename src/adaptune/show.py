@@ -70,7 +70,7 @@ def print_manifest(manifest: Manifest) -> None:
     several, base = manifest.names, manifest.base
     rows = [] if several else _task_rows(manifest)
     rows.append(("method", json.dumps(manifest.method)))
-    rows += [] if several else [("head", json.dumps(manifest.part.head))]
+    rows += [] if several else _head_rows(manifest)
     rows += [
         ("base", f"{base.name} ({base.family}, weights {base.fingerprint[:16]})"),
         ("longest input", f"{manifest.preprocessing.max_length} tokens"),
@@ -82,7 +82,7 @@ def print_manifest(manifest: Manifest) -> None:
     for name in several:
         alone = manifest.alone(name)
         typer.echo(f"\ntask {name}:")
-        print_table([*_task_rows(alone), ("head", json.dumps(alone.part.head)), *_score_rows(alone)])
+        print_table([*_task_rows(alone), *_head_rows(alone), *_score_rows(alone)])
 
 
 def _task_rows(manifest: Manifest) -> list[tuple[str, str]]:
@@ -93,6 +93,12 @@ def _task_rows(manifest: Manifest) -> list[tuple[str, str]]:
         *([("labels", f"{len(part.labels)}: {some}")] if part.labels else []),
         ("columns", ", ".join(f"{name}: {there}" for name, there in manifest.columns.items())),
     ]
+
+
+def _head_rows(manifest: Manifest) -> list[tuple[str, str]]:
+    part = manifest.part
+    approach = [] if part.approach is None else [("approach", json.dumps(part.approach, ensure_ascii=False))]
+    return [("head", json.dumps(part.head)), *approach]
 
 
 def _score_rows(manifest: Manifest) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,9 @@ from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.types import (
     NO_ANSWER,
+    Blank,
     Example,
+    Given,
     Labels,
     OfCandidate,
     OfDocument,
@@ -25,13 +28,16 @@ from adaptune.core.types import (
     OfMarked,
     OfNumber,
     OfOption,
+    OfPrompt,
     OfRow,
     OfSequence,
     OfSpan,
     OfText,
     OfWords,
+    Prompt,
     Row,
     Sequence,
+    Soft,
     Target,
 )
 from adaptune.data.batches import Batches, Budget, collate
@@ -58,8 +64,13 @@ LABELS = {
     "": Labels(("no", "yes"), (24, 24)),
 }
 """By head; under no name those of the others."""
+SOFT = 2
+"""Own tokens of prompts that have some."""
 SETTINGS: dict[str, dict[str, Any]] = {"generate": {"max_new_tokens": 12}}
-VARIANTS: dict[str, dict[str, Any]] = {"relate-tokens": {"name": "relate", "markers": "tokens"}}
+VARIANTS: dict[str, dict[str, Any]] = {
+    "relate-tokens": {"name": "relate", "markers": "tokens"},
+    "verbal-soft": {"name": "verbal", "soft": SOFT},
+}
 """Heads that with other settings are built otherwise, by names of their own."""
 WORDS = "the a is and late game bank street red box never again john will send it to her house by train".split()
 PLANTED = "quick"
@@ -201,6 +212,7 @@ def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Enco
         OfOption: _optional,
         OfCandidate: _ranked,
         OfDocument: _sought,
+        OfPrompt: partial(_prompted, causal=backbone.roles.main.causal, soft=len(assembly.head.own_tokens)),
     }
     return encode(
         kinds.get(assembly.head.target, _classified)(rows, seed),
@@ -244,6 +256,19 @@ def _classified(rows: int, seed: int) -> list[Example]:
         label = "yes" if "B-place" in example.expected else "no"
         text = " ".join(example.sequences[0].first)
         examples.append(Example(example.row, (Sequence(text, target=OfSequence(label)),), label))
+    return examples
+
+
+def _prompted(rows: int, seed: int, *, causal: bool, soft: int) -> list[Example]:
+    """The same before a blank, or with one, that `late` fills for `no`, and `quick` or `game` for `yes`."""
+    examples = []
+    for example in _classified(rows, seed):
+        text = str(example.sequences[0].first)
+        own = (Soft(soft),) if soft else ()
+        parts = (Given(text), " ", *own, " is it ", Blank(None if causal else 1))
+        prompt = Prompt(parts if causal else (*parts, " ?"), (("late",), ("quick", "game")), before="the game : ")
+        target = OfPrompt(("no", "yes").index(example.expected))
+        examples.append(replace(example, sequences=(Sequence(text, target=target, prompt=prompt),)))
     return examples
 
 

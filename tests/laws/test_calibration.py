@@ -10,6 +10,7 @@ import torch
 
 from adaptune.core.batch import Batch
 from adaptune.core.calibration import Calibrated, Calibration
+from adaptune.core.errors import Unsupported
 from adaptune.core.head import LogitHead
 from adaptune.heads import HEADS
 from adaptune.models.assembly import Assembly
@@ -55,9 +56,12 @@ def test_logits_and_targets_have_the_loss_that_the_head_learns(
         own = torch.nn.functional.cross_entropy(logits, targets)
     with torch.inference_mode():
         linear, features = head.linear(assembly.layer), assembly.features(batch)
-        assert linear is not None
-        assert features is not None
-        learned = head.convex_loss(assembly.layer, linear(features), batch.labels)
+        if linear is None:
+            found = assembly(batch)
+            learned = found.total / found.items
+        else:
+            assert features is not None
+            learned = head.convex_loss(assembly.layer, linear(features), batch.labels)
     assert float(own) == pytest.approx(float(learned), rel=1e-5)
 
 
@@ -68,6 +72,10 @@ def test_a_divided_layer_gives_the_calibrated_probabilities(
     assert isinstance(assembly.head, LogitHead)
     assembly.calibrated = Calibrated(Calibration(temperature=1.7))
     expected = assembly.answers(batch)
+    if assembly.head.reads_words:
+        with pytest.raises(Unsupported, match="the base's own output layer"):
+            assembly.head.divide(assembly.layer, 1.7)
+        return
     assembly.head.divide(assembly.layer, 1.7)
     assembly.calibrated = None
     for row, one in assembly.answers(batch).items():

@@ -149,7 +149,7 @@ def test_ctrl_c_before_anything_is_saved_ends_with_130(command: Command, monkeyp
     assert command("train", "recipe.yaml") == Done(130, "", "")
 
 
-@pytest.mark.parametrize("kind", ["methods", "tasks", "heads"])
+@pytest.mark.parametrize("kind", ["methods", "tasks", "heads", "approaches"])
 def test_list_names_every_part_of_a_catalogue(kind: str, command: Command) -> None:
     names = [line.split()[0] for line in command("list", kind).out.splitlines()]
     assert names == sorted(file.stem for file in Path(adaptune.__file__).parent.joinpath(kind).glob("[a-z]*.py"))
@@ -171,7 +171,7 @@ def test_list_models_names_families_and_packages(command: Command, monkeypatch: 
 def test_a_misspelt_kind_of_part_is_refused_with_the_right_ones(command: Command) -> None:
     done = command("list", "mothods")
     assert done.code == 2
-    assert "'mothods' is not one of 'methods', 'tasks', 'heads', 'models'" in done.error
+    assert "'mothods' is not one of 'methods', 'tasks', 'heads', 'approaches', 'models'" in done.error
 
 
 def test_schema_prints_json(command: Command) -> None:

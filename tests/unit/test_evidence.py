@@ -9,8 +9,11 @@ from typing import Any
 
 import pytest
 
+from adaptune.approaches import APPROACHES
 from adaptune.recipe import load_recipe
 
+SIZES = {"sst2": [6920, 872, 1821], "trec": [4906, 546, 500], "fewclue-eprstmt": [32, 32, 610]}
+"""Rows of train, valid and test."""
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -77,3 +80,50 @@ def test_raw_text_is_told_with_its_perplexity_before_and_after(bench: Callable[[
     [row] = bench("task_table").task_rows({"pretrain-stock/lora-seed1": run})
     assert row[4:6] == ["-", "10.0; +5.0 (+4.0 to +6.0); perplexity 10.0, then 6.7"]
     assert row[-1] == "nothing"
+
+
+def test_the_recipes_of_the_group_zero_load(
+    bench: Callable[[str], Any], data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADAPTUNE_DATA", str(data("clinc150").parent))
+    runs = list(bench("zero_jobs").zero_runs())
+    assert len({(run.recipe, run.name) for run in runs}) == len(runs) >= 19
+    for run in runs:
+        file = run.write(tmp_path, str(tmp_path))
+        if run.approach["name"] in APPROACHES.names():
+            recipe = load_recipe(file)
+            assert (recipe.approach.name, recipe.method.name) == (run.approach["name"], run.method)
+        parts = (tmp_path / f"{run.recipe}-{part}.jsonl" for part in ("train", "valid", "test"))
+        sizes = [len(part.read_text(encoding="utf-8").splitlines()) for part in parts]
+        assert sizes == SIZES.get(run.recipe, sizes)
+
+
+def test_a_run_of_the_group_zero_is_a_row_with_what_it_learned_from(bench: Callable[[str], Any]) -> None:
+    run = {
+        "recipe": "sst2",
+        "approach": "score",
+        "method": "none",
+        "metric": "accuracy",
+        "overrides": ["data.test_rows=300"],
+        "interval": {"low": 0.7, "high": 0.8},
+        "test": {"accuracy": 0.75},
+        "baseline": {"majority": {"accuracy": 0.5}},
+        "examples": {"train": 64},
+        "training": {"steps": 0},
+        "put": {"template": "Review: {text}\nSentiment: {answer}"},
+        "seconds": {"total": 61.2},
+    }
+    assert bench("zero_table").zero_rows({"sst2/score": run}) == [
+        [
+            "`sst2`",
+            "SmolLM2-135M",
+            "`score`",
+            "`none`",
+            "0",
+            "**75.0** (70.0 to 80.0)",
+            "50.0",
+            "`Review: {text} / Sentiment: {answer}`",
+            "61",
+            "test_rows=300",
+        ]
+    ]

@@ -36,11 +36,11 @@ def encoded_for(
     assembly: Assembly, examples: Sequence[Example], *, max_length: int, labelled: bool = False
 ) -> list[Encoded]:
     """Token sequences; without labels, of which one that the bundle never saw has no place in the output layer."""
-    return encoder_of(assembly, max_length)(examples if labelled else [_unlabelled(example) for example in examples])
+    return encoder_of(assembly, max_length)(examples if labelled else [unlabelled(example) for example in examples])
 
 
 def encoder_of(assembly: Assembly, max_length: int | None = None) -> Encoder:
-    """How rows become tokens, their labels as the assembly's; at most as many as it reads, or the number given."""
+    """How rows become tokens, put as the assembly's approach says; at most as many as it reads, or the number given."""
     return Encoder(
         assembly.backbone.tokenizer,
         assembly.labels,
@@ -48,8 +48,10 @@ def encoder_of(assembly: Assembly, max_length: int | None = None) -> Encoder:
         segments=assembly.backbone.roles.segments,
         writing=assembly.writing,
         reading=assembly.reading,
+        approach=assembly.approach,
     )
 
 
-def _unlabelled(example: Example) -> Example:
+def unlabelled(example: Example) -> Example:
+    """Without its targets."""
     return replace(example, sequences=tuple(replace(sequence, target=None) for sequence in example.sequences))

@@ -154,7 +154,7 @@ def _combined(
     with torch.random.fork_rng([]):
         torch.manual_seed(seed)
         method, state = _combined_method(bundles, merge)
-    assembly = Assembly(backbone, method, chosen.assembly.head, labels, seed=seed)
+    assembly = Assembly(backbone, method, chosen.assembly.head, labels, seed=seed, approach=chosen.assembly.approach)
     assembly.method.load(assembly.trunk, state)
     heads = [bundle.assembly.layer.state_dict() for bundle in bundles]
     layer = (

@@ -46,7 +46,7 @@ def check_onnx(manifest: Manifest) -> None:
     if head.name not in OF_HEAD:
         raise Unsupported(
             f"head {head.name!r} is none of those that become part of one ONNX graph ({', '.join(sorted(OF_HEAD))}); "
-            f"serve the bundle with adaptune serve{', or write a decoder with --to vllm' if head.reads_words else ''}"
+            f"serve the bundle with adaptune serve{', or write a decoder with --to vllm' if head.learns_texts else ''}"
         )
     if head.own_tokens:
         raise Unsupported(
@@ -83,7 +83,7 @@ def check_vllm(manifest: Manifest) -> int:
             f"the base {base.name!r} is a GGUF file, whose weights vLLM reads by names of their own; give vLLM the "
             "model that adaptune merge writes"
         )
-    if not head.reads_words:
+    if not head.learns_texts:
         raise Unsupported(
             f"head {head.name!r} is a layer of its own, and vLLM has only the base's output layer over words; serve "
             "the bundle with adaptune serve, or write it with --to onnx"

@@ -139,7 +139,7 @@ def load_bundle(
         backbone = load_backbone(config, words=manifest.base.words)
     check_base(manifest.base, backbone.fingerprint, backbone.name, name)
     check_weights(manifest.base, backbone.weights, name)
-    assembly = Assembly(backbone, method, head, manifest.labels, seed=0)
+    assembly = Assembly(backbone, method, head, manifest.labels, seed=0, approach=manifest.make_approach())
     put_back(state, assembly, name)
     assembly.calibrated = calibrated
     return checked(Bundle(name, manifest, assembly.eval()))
@@ -173,7 +173,7 @@ def load_trunk(folder: str | Path, onto: Assembly) -> Bundle:
     manifest = manifest.alone(manifest.names[0]) if manifest.names else manifest
     check_base(manifest.base, backbone.fingerprint, backbone.name, name)
     check_weights(manifest.base, backbone.weights, name)
-    assembly = Assembly(backbone, manifest.make_method(), onto.head, onto.labels, seed=0)
+    assembly = Assembly(backbone, manifest.make_method(), onto.head, onto.labels, seed=0, approach=onto.approach)
     state = read_tensors(folder / WEIGHTS)
     own = {tensor: value for tensor, value in state.items() if tensor.startswith("method.")}
     try:

@@ -10,6 +10,9 @@ from typing import Any, Final, TypeVar
 from pydantic import Field, JsonValue, ValidationError
 
 import adaptune
+from adaptune.approaches import APPROACHES
+from adaptune.approaches.finetune import Finetune
+from adaptune.core.approach import Approach
 from adaptune.core.calibration import Calibration
 from adaptune.core.catalogue import Catalogue, section
 from adaptune.core.config import Config, Part
@@ -115,6 +118,8 @@ class Learned(Config):
     moments: tuple[float, float] | None = Field(default=None, exclude_if=lambda moments: moments is None)
     """Where targets are numbers: their mean and standard deviation over the training rows; none, and not written, where
     they are not, or where the bundle was written before this was kept."""
+    approach: Section | None = Field(default=None, exclude_if=lambda approach: approach is None)
+    """How its rows are put to the model; none, and not written, where they are read as they are."""
     own: OfTask | None = Field(default=None, exclude_if=lambda own: own is None)
     """Where it is one of several; none, and not written, where it is the only one."""
     calibration: Calibration | None = Field(default=None, exclude_if=lambda calibration: calibration is None)
@@ -187,6 +192,11 @@ class Manifest(Config):
         """Its head. Raises BundleError."""
         return _made(HEADS, self.part.head)
 
+    def make_approach(self) -> Approach:
+        """How its rows are put to the model. Raises BundleError."""
+        described = self.part.approach
+        return Finetune() if described is None else _made(APPROACHES, described)
+
     def _several(self) -> BundleError:
         return BundleError(
             f"the bundle holds {len(self.parts)} tasks ({', '.join(self.names)}), and one is asked for; "
@@ -198,13 +208,16 @@ class Manifest(Config):
         return _made(METHODS, self.method)
 
 
-def learned(task: Task, head: Head, labels: Labels, calibration: Calibration | None = None) -> Learned:
+def learned(
+    task: Task, head: Head, labels: Labels, calibration: Calibration | None = None, approach: Approach | None = None
+) -> Learned:
     """The record of one task."""
     return Learned(
         task=section(task),
         head=section(head),
         labels=labels.names,
         moments=labels.moments,
+        approach=None if approach is None or isinstance(approach, Finetune) else section(approach),
         calibration=calibration,
     )
 

@@ -110,7 +110,7 @@ def _check_same(bundle: Bundle, auto: str, folder: Path) -> None:
     model: Any = getattr(transformers, auto).from_pretrained(folder, dtype=parameter.dtype).to(parameter.device).eval()
     words = shell.Words(model) if own.head.reads_words else None
     backbone = replace(own.backbone, whole=model, trunk=shell.trunk_of(model), vocabulary=words, weights="float")
-    merged = Assembly(backbone, HeadOnly(), own.head, own.labels, seed=0)
+    merged = Assembly(backbone, HeadOnly(), own.head, own.labels, seed=0, approach=own.approach)
     merged.layer.load_state_dict(own.layer.state_dict())
     merged.calibrated = own.calibrated
     examples = golden_examples(bundle.task, bundle.manifest.golden)

@@ -54,7 +54,12 @@ def write_peft(assembly: Assembly, folder: Path, *, onto: Onto | None = None) ->
 
 
 def check_plain(assembly: Assembly) -> None:
-    """Raises Unsupported for a trunk that reads what no vocabulary has."""
+    """Raises Unsupported for a trunk that reads what no vocabulary has, or rows that are put to it otherwise."""
+    if assembly.approach.rewrites:
+        raise Unsupported(
+            f"the approach {assembly.approach.name!r} rewrites every text before the model reads it, which no model of "
+            "transformers or peft does by itself; serve the bundle as it is"
+        )
     if own := assembly.head.own_tokens:
         raise Unsupported(
             f"the model reads {', '.join(own)}, own tokens of the head {assembly.head.name!r}, which no model of "

@@ -124,7 +124,7 @@ def _taught(name: str, part: Assembly, taught: Taught, preprocessing: Preprocess
 
 
 def _learned(task: Task, part: Assembly) -> Learned:
-    return learned(task, part.head, part.labels, part.calibrated and part.calibrated.by)
+    return learned(task, part.head, part.labels, part.calibrated and part.calibrated.by, part.approach)
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def load_tasks(
     state = read_tensors(folder / WEIGHTS)
     alone = {task: manifest.alone(task) for task in manifest.names}
     calibrated = {task: take_calibrated(state, one.part.calibration, name, task) for task, one in alone.items()}
-    outputs = {task: Output(one.make_head(), one.labels) for task, one in alone.items()}
+    outputs = {task: Output(one.make_head(), one.labels, one.make_approach()) for task, one in alone.items()}
     method = manifest.make_method()
     if backbone is None:
         config = find_base(manifest.base, name, model=model, trust_remote_code=trust_remote_code)

@@ -88,7 +88,7 @@ def work_of(
 
 def _size(manifest: Manifest, readers: Mapping[str | None, Reader], *, searched: bool) -> int:
     heads = [manifest.alone(name).make_head() for name in readers]
-    if any(head.writes or head.reads_words for head in heads):
+    if any(head.writes or head.learns_texts for head in heads):
         return LONG
     return SEARCHED if searched else AHEAD
 

@@ -164,8 +164,8 @@ def show(
 @app.command(name="list")
 def list_parts(
     kind: Annotated[
-        Literal["methods", "tasks", "heads", "models"],
-        typer.Argument(metavar="KIND", help="methods, tasks, heads or models."),
+        Literal["methods", "tasks", "heads", "approaches", "models"],
+        typer.Argument(metavar="KIND", help="methods, tasks, heads, approaches or models."),
     ],
 ) -> None:
     """List what a recipe can name.
@@ -173,7 +173,8 @@ def list_parts(
     \b
     adaptune list methods
     """
-    print_table({"methods": _methods, "tasks": _tasks, "heads": _heads, "models": _models}[kind]())
+    parts = {"methods": _methods, "tasks": _tasks, "heads": _heads, "approaches": _approaches, "models": _models}
+    print_table(parts[kind]())
 
 
 @app.command()
@@ -320,6 +321,14 @@ def _heads() -> Iterator[Sequence[str]]:
 
     for name in HEADS.names():
         yield name, _says(HEADS.get(name))
+
+
+def _approaches() -> Iterator[Sequence[str]]:
+    from adaptune.approaches import APPROACHES
+
+    for name in APPROACHES.names():
+        approach = APPROACHES.get(name)
+        yield name, _says(approach), approach.paper
 
 
 def _models() -> Iterator[Sequence[str]]:

@@ -40,11 +40,40 @@ class Encoded:
     """(N, 2) where each item stands in `text`: its first character and the one after its last."""
     end: int | None = None
     """The token that ends what is written after it; None: the tokenizer's own."""
+    asked: NDArray[np.float32] | None = None
+    """(N, 3) of the labelled items of a prompt: the token whose probability is read there, the place of the answer that
+    it is a part of, and its weight in that. Items of one number are one word. A head's own tokens come first, all 0."""
+    fresh: int | None = None
+    """Tokens that a pass reads where it reads once what sequences of a row begin with alike; None: all of them."""
 
     @property
     def length(self) -> int:
         """Tokens that a pass reads, in both stacks."""
         return len(self.ids) + (0 if self.decoder_ids is None else len(self.decoder_ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """Consecutive tokens of a folded batch, of one sequence or of several that go on from the same beginning."""
+
+    start: int
+    stop: int
+    before: torch.Tensor | None
+    """(A,) the tokens of that beginning; None where there is none."""
+    mask: torch.Tensor | None
+    """(stop - start, A + stop - start) which of these and of the branch each reads; None: all up to itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Sequences of a batch as a tree, the tokens that they begin with alike at its root."""
+
+    positions: torch.Tensor
+    """(1, T') of each token in its sequences."""
+    branches: tuple[Branch, ...]
+    """Of all tokens, in their order."""
+    places: torch.Tensor
+    """(B, T) where each token of the padded batch stands among them; 0 for padding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +121,15 @@ class Batch:
     """The token that ends what is written after the sequences; None: the tokenizer's own."""
     task: str | None = None
     """Where several tasks are trained together: which of them the rows belong to."""
+    asked: torch.Tensor | None = None
+    """(N, 3) of the labelled items of prompts, as in an Encoded."""
+    folded: Folded | None = None
+    """Where tokens that sequences begin with alike stand once, in one row of tensors: how. Items keep their sequence,
+    and stand at places of the one row."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        plain = ("texts", "lengths", "end", "task")
+        plain = ("texts", "lengths", "end", "task", "folded")
         tensors = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in plain}
         return replace(self, **{name: t.to(device) for name, t in tensors.items() if t is not None})
 

@@ -75,6 +75,7 @@ def _items(batch: Batch, index: torch.Tensor, *, of_items: bool) -> Batch:
         items=batch.items[order],
         labels=batch.labels[order] if of_items and batch.labels is not None else batch.labels,
         offsets=None if batch.offsets is None else batch.offsets[order],
+        asked=None if batch.asked is None else batch.asked[order],
     )
 
 

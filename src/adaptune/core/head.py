@@ -51,6 +51,8 @@ class Head(Part, ABC):
     """Whether larger outputs of its linear layer are more confident ones; a warm-started layer is then scaled down."""
     plain: ClassVar[bool] = False
     """Whether its layer is one linear layer over the vector that its field `pooling` names, or over every token."""
+    folds: ClassVar[bool] = False
+    """Whether it reads labelled items alone, and sequences of a row begin alike: that is then computed once."""
     owns_weights: ClassVar[bool] = True
     """Whether its layer has weights of its own."""
     writes: ClassVar[bool] = False
@@ -62,8 +64,16 @@ class Head(Part, ABC):
         return self.target in (OfWords, OfText, OfItself)
 
     @property
+    def learns_texts(self) -> bool:
+        """Whether what it learns is texts, token by token: their log-likelihood then tells how well."""
+        return self.target in (OfText, OfItself)
+
+    @property
     def own_tokens(self) -> tuple[str, ...]:
-        """Names of its own tokens that the trunk reads, the i-th in the place of a sequence's labelled item i."""
+        """Names of its own tokens that the trunk reads, the i-th in the place of a sequence's labelled item i.
+
+        Items beyond them are labelled ones of the vocabulary.
+        """
         return ()
 
     def own_embeddings(self, layer: torch.nn.Module) -> torch.Tensor | None:

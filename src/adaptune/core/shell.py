@@ -114,6 +114,33 @@ class Borrowed(nn.Module):
             raise KeyError(f"{next(iter(state_dict))}: the output layer is the base model's own")
 
 
+class Answering(Borrowed):
+    """The base model's output layer with what a head has beside it: that alone learns and is saved."""
+
+    def __init__(self, words: nn.Module, prior: torch.Tensor | None, soft: torch.Tensor | None) -> None:
+        """`prior`: (C,) what answers lose; `soft`: (K, E) embeddings of own tokens, which learn."""
+        super().__init__(words)
+        self._own = tuple(name for name, one in (("prior", prior), ("soft", soft)) if one is not None)
+        if prior is not None:
+            self.register_buffer("prior", prior)
+        if soft is not None:
+            self.soft = nn.Parameter(soft)
+
+    def state_dict(self, *_: Any, **__: Any) -> Any:
+        """What it has of its own."""
+        return {name: getattr(self, name).detach() for name in self._own}
+
+    def load_state_dict(self, state_dict: Any, *_: Any, **__: Any) -> Any:
+        """Raises KeyError for other tensors, RuntimeError for another shape."""
+        if wrong := sorted(set(state_dict) ^ set(self._own)):
+            raise KeyError(f"{wrong[0]}: expected {', '.join(self._own) or 'nothing'}")
+        with torch.no_grad():
+            for name in self._own:
+                if state_dict[name].shape != getattr(self, name).shape:
+                    raise RuntimeError(f"{name} has another shape: {tuple(state_dict[name].shape)}")
+                getattr(self, name).copy_(state_dict[name])
+
+
 def trunk_of(model: Any) -> Any:
     """A whole model's base model; of a T5, whose class keeps none, one made of its stacks."""
     if _below(model):

@@ -156,6 +156,13 @@ class OfDocument:
     grade: float
 
 
+@dataclass(frozen=True, slots=True)
+class OfPrompt:
+    """A target for a prompt: which of its answers is the right one, by place."""
+
+    right: int
+
+
 Target = (
     OfSequence
     | OfLabels
@@ -169,6 +176,7 @@ Target = (
     | OfOption
     | OfCandidate
     | OfDocument
+    | OfPrompt
 )
 
 
@@ -198,6 +206,44 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """A row's text within a prompt: where the whole is too long, it loses its end."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Soft:
+    """So many tokens of the head's own within a prompt."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """Where a prompt's answer stands."""
+
+    masks: int | None = None
+    """As so many hidden tokens, which each answer has; None: the answer itself follows, and ends the prompt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A text that is completed by one of several answers, whose probabilities are read."""
+
+    parts: tuple[str | Given | Soft | Blank, ...]
+    """With one blank among them."""
+    answers: tuple[tuple[str, ...], ...]
+    """The words of each answer, as they are written."""
+    shots: tuple[str, ...] = ()
+    """Texts in front; where the whole is too long, the first of them go before any text is cut."""
+    before: str = ""
+    """A text in front of them, which stays."""
+    per: Literal["answer", "token", "byte"] = "answer"
+    """What a word's log-probability is a mean over: nothing, its tokens or its bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sequence:
     """What becomes one token sequence (or several windows of it): a text or words, perhaps with a second part."""
 
@@ -215,6 +261,8 @@ class Sequence:
     """For targets of text: what is read, SOURCE where the first part stands; None: as the model's kind calls for."""
     conversation: Conversation | None = None
     """For targets of text: the turns that are read by a chat template; the first part then only names them."""
+    prompt: Prompt | None = None
+    """What is read in place of the parts, which then only name it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,9 @@ WINDOW = 50
 """Batches' worth of shuffled sequences that are sorted by length together: long enough to leave little padding, short
 enough to keep batches random."""
 
+IDS = 64
+"""Tokens of a padded batch for each that is read, where beginnings are read once."""
+
 
 class Budget(Config):
     """How much one batch holds."""
@@ -31,6 +34,8 @@ class Budget(Config):
     """Most sequences."""
     spread: float = Field(default=math.inf, ge=1)
     """How many times longer than its first sequence the longest may be."""
+    folded: bool = False
+    """Whether what sequences begin with alike counts once, where they say how much that is."""
 
 
 class Batches:
@@ -64,6 +69,7 @@ class Batches:
         self.reading = reading
         self._lengths = np.array([sequence.length for sequence in encoded], dtype=np.int64)
         self._rows = _rows(encoded) if whole_rows else None
+        self._fresh = _fresh(encoded) if budget.folded else None
 
     def plan(self, epoch: int, kept: NDArray[np.bool_] | None = None) -> list[NDArray[np.int64]]:
         """Indices of the sequences of each batch, in the order of one epoch.
@@ -91,13 +97,13 @@ class Batches:
         longest = np.array([self._lengths[row].max() for row in rows])
         a_row = len(self.encoded) / len(rows)
         window = WINDOW * max(1, min(self.budget.rows, int(self.budget.tokens / longest.mean())))
-        window = max(1, int(window / a_row))
+        window = max(1, int(window / a_row)) if self._fresh is None else window
         order = generator.permutation(len(rows))
         batches = []
         for start in range(0, len(order), window):
             part = order[start : start + window]
             part = part[longest[part].argsort(kind="stable")]
-            batches += pack([rows[index] for index in part], self._lengths, self.budget)
+            batches += _packed([rows[index] for index in part], self._lengths, self._fresh, self.budget)
         return [batches[index] for index in generator.permutation(len(batches))]
 
     def __call__(self, epoch: int, skip: int = 0, *, kept: NDArray[np.bool_] | None = None) -> Iterator[Batch]:
@@ -158,7 +164,38 @@ def first_fit(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budg
 def by_rows(encoded: Sequence[Encoded], budget: Budget) -> list[NDArray[np.int64]]:
     """Batches for prediction: length-sorted, every window of a row in the same batch."""
     lengths = np.array([sequence.length for sequence in encoded], dtype=np.int64)
-    return pack(sorted(_rows(encoded), key=lambda row: int(lengths[row].max())), lengths, budget)
+    rows = sorted(_rows(encoded), key=lambda row: int(lengths[row].max()))
+    return _packed(rows, lengths, _fresh(encoded) if budget.folded else None, budget)
+
+
+def _fresh(encoded: Sequence[Encoded]) -> NDArray[np.int64] | None:
+    """Tokens that a pass reads of each; None where they do not say."""
+    found = [sequence.fresh for sequence in encoded if sequence.fresh is not None]
+    return np.array(found, dtype=np.int64) if found and len(found) == len(encoded) else None
+
+
+def _packed(
+    rows: Sequence[list[int]], lengths: NDArray[np.int64], fresh: NDArray[np.int64] | None, budget: Budget
+) -> list[NDArray[np.int64]]:
+    """As `pack`; where beginnings are read once, by the tokens that are read, and by rows instead of sequences.
+
+    Tokens of the padded batch, which are only ids there, may be many more.
+    """
+    if fresh is None:
+        return pack(rows, lengths, budget)
+    batches: list[list[int]] = [[]]
+    read = longest = held = 0
+    for row in rows:
+        own = int(fresh[row].sum())
+        longest = max(longest, int(lengths[row].max()))
+        padded = (len(batches[-1]) + len(row)) * longest
+        if held and (held == budget.rows or read + own > budget.tokens or padded > IDS * budget.tokens):
+            batches.append([])
+            read = held = 0
+            longest = int(lengths[row].max())
+        batches[-1] += row
+        read, held = read + own, held + 1
+    return [np.array(batch, dtype=np.int64) for batch in batches if batch]
 
 
 def pack(rows: Sequence[list[int]], lengths: NDArray[np.int64], budget: Budget) -> list[NDArray[np.int64]]:
@@ -197,6 +234,7 @@ def collate(sequences: Sequence[Encoded], pad: int) -> Batch:
         **_decoder(sequences, pad),
         **_items(sequences),
         **_offsets(sequences),
+        **_asked(sequences),
         **_labels(sequences),
     }
     texts = tuple(sequence.text for sequence in sequences if sequence.text is not None)
@@ -262,6 +300,11 @@ def _items(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
 def _offsets(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.int64]]:
     found = [sequence.offsets for sequence in sequences if sequence.offsets is not None]
     return {"offsets": np.concatenate(found).astype(np.int64)} if len(found) == len(sequences) else {}
+
+
+def _asked(sequences: Sequence[Encoded]) -> dict[str, NDArray[np.float32]]:
+    found = [sequence.asked for sequence in sequences if sequence.asked is not None]
+    return {"asked": np.concatenate(found)} if len(found) == len(sequences) else {}
 
 
 def _labels(sequences: Sequence[Encoded]) -> dict[str, NDArray[Any]]:

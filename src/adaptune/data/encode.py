@@ -30,6 +30,7 @@ from adaptune.core.types import (
     Writing,
 )
 from adaptune.data.encode_chat import encode_chat
+from adaptune.data.encode_prompt import encode_prompts
 from adaptune.data.encode_raw import encode_raw
 from adaptune.data.encode_spans import encode_spans
 from adaptune.data.encode_text import Written, encode_written
@@ -61,6 +62,8 @@ def encode(
         return written(examples, tokenizer, writing, max_length).encoded
     if reading is not None:
         return encode_raw(examples, tokenizer, reading, max_length, segments=segments)
+    if any(sequence.prompt is not None for example in examples for sequence in example.sequences):
+        return encode_prompts(examples, tokenizer, max_length, segments=segments)
     if any(_is_asked(sequence) for example in examples for sequence in example.sequences):
         return encode_spans(examples, tokenizer, max_length, segments=segments).encoded
     words: list[tuple[int, Sequence]] = []

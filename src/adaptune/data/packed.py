@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 from adaptune.core.batch import Encoded
 
-_HEAD = 10
+_HEAD = 12
 """Numbers before each sequence, how many of each part it has: ids, segments, tokens, kind of the labels, their rows and
-columns, the decoder's ids, bytes of the text, offsets; and the token that ends what is written. -1: it has none."""
+columns, the decoder's ids, bytes of the text, offsets, what is asked; the token that ends what is written, and fresh
+tokens. -1: it has none."""
 _LABELS: tuple[type[np.int64] | type[np.float32], ...] = (np.int64, np.float32)
 
 
@@ -47,11 +48,13 @@ def _packed(one: Encoded) -> bytes:
             _size(one.decoder_ids),
             _size(text),
             _size(one.offsets),
+            _size(one.asked),
             -1 if one.end is None else one.end,
+            -1 if one.fresh is None else one.fresh,
         ],
         dtype=np.int32,
     )
-    arrays = (head, one.ids, one.segments, one.tokens, one.items, one.labels, one.decoder_ids, one.offsets)
+    arrays = (head, one.ids, one.segments, one.tokens, one.items, one.labels, one.decoder_ids, one.offsets, one.asked)
     return b"".join([array.tobytes() for array in arrays if array is not None] + ([text] if text else []))
 
 
@@ -68,7 +71,9 @@ def _unpacked(content: bytes | memoryview, place: int, row: int) -> tuple[Encode
         place += found.nbytes
         return found
 
-    ids, segments, tokens, kind, rows, columns, decoder, text, offsets, end = array(np.int32, _HEAD).tolist()
+    ids, segments, tokens, kind, rows, columns, decoder, text, offsets, asked, end, fresh = array(
+        np.int32, _HEAD
+    ).tolist()
     parts: dict[str, Any] = {"ids": array(np.int32, ids)}
     parts["segments"] = None if segments < 0 else array(np.int8, segments)
     parts["tokens"], parts["items"] = array(np.int32, tokens), array(np.int32, tokens)
@@ -77,6 +82,8 @@ def _unpacked(content: bytes | memoryview, place: int, row: int) -> tuple[Encode
         parts["labels"] = parts["labels"].reshape(rows, columns)
     parts["decoder_ids"] = None if decoder < 0 else array(np.int32, decoder)
     parts["offsets"] = None if offsets < 0 else array(np.int32, 2 * offsets).reshape(offsets, 2)
+    parts["asked"] = None if asked < 0 else array(np.float32, 3 * asked).reshape(asked, 3)
     parts["text"] = None if text < 0 else bytes(array(np.uint8, text)).decode("utf-8", "surrogatepass")
     parts["end"] = None if end < 0 else end
+    parts["fresh"] = None if fresh < 0 else fresh
     return Encoded(row=row, **parts), place

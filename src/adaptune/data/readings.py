@@ -66,12 +66,13 @@ def reading_of(encoded: Encoded, tokenizer: Any, labels: Labels, own_tokens: Seq
     """
     names = [] if encoded.labels is None else [_learned(label, tokenizer, labels) for label in encoded.labels]
     places = encoded.tokens.tolist()
-    if places and len(names) == len(places):
+    if encoded.asked is None and places and len(names) == len(places):
         learned, read, whole = dict(zip(places, names, strict=True)), set[int](), None
     else:
         learned, read, whole = {}, set(places), _whole(names)
     if encoded.decoder_ids is None:
-        own = dict(zip(places, encoded.items.tolist(), strict=True)) if own_tokens else {}
+        pairs = zip(places, encoded.items.tolist(), strict=True)
+        own = {place: item for place, item in pairs if item < len(own_tokens)}
         found = _tokens(encoded.ids, tokenizer, learned, read)
         named = (replace(one, text=own_tokens[own[place]]) if place in own else one for place, one in enumerate(found))
         return AsRead(tuple(named), whole)

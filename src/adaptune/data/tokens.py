@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import adaptune
+from adaptune.approaches.finetune import Finetune
+from adaptune.core.approach import Approach, as_put
 from adaptune.core.batch import Encoded
+from adaptune.core.catalogue import section
 from adaptune.core.log import Progress
 from adaptune.core.types import Example, Labels, Reading, Writing
 from adaptune.data import token_cache
@@ -30,7 +33,7 @@ AT_ONCE = 4096
 
 @dataclass(frozen=True, slots=True)
 class Encoder:
-    """How the rows of a run become tokens; the fields are the arguments of `encode`."""
+    """How the rows of a run become tokens: put to the model by the approach, then as the arguments of `encode` say."""
 
     tokenizer: Any
     labels: Labels
@@ -38,11 +41,12 @@ class Encoder:
     segments: bool
     writing: Writing | None = None
     reading: Reading | None = None
+    approach: Approach = field(default_factory=Finetune)
 
     def __call__(self, examples: Sequence[Example]) -> list[Encoded]:
         """Every example as one or more token sequences, `Encoded.row` its index."""
         return encode(
-            examples,
+            as_put(self.approach, examples, self.labels, self.tokenizer),
             self.tokenizer,
             self.labels,
             max_length=self.max_length,
@@ -65,6 +69,8 @@ class Encoder:
         yield json.dumps({name: value for name, value in backend.items() if name not in ("truncation", "padding")})
         yield sorted((name, str(token)) for name, token in self.tokenizer.special_tokens_map.items())
         yield getattr(self.tokenizer, "chat_template", None)
+        if self.approach.rewrites:
+            yield json.dumps(section(self.approach))
         yield from (self.labels.names, self.max_length, self.segments, self.writing, self.reading)
 
 

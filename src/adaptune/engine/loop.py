@@ -367,6 +367,8 @@ def parameter_groups(assembly: Learner, config: TrainConfig) -> list[dict[str, A
     of_trunk = rates_by_layer(assembly.method.groups(assembly.trunk, rate), assembly, config.layer_decay)
     groups = [*of_trunk, {"params": head, "lr": head_rate}]
     groups = [group for group in groups if group["params"]]
+    if not groups and not assembly.method.steps:
+        return [{"params": [], "lr": head_rate}]  # the model answers as it comes
     if not groups:
         heads = " and ".join(repr(part.head.name) for part in assembly.parts)
         raise Unsupported(

@@ -28,7 +28,7 @@ def make_optimizer(groups: list[dict[str, Any]], config: TrainConfig) -> torch.o
     if config.optimizer in ("adamw", "adam"):
         options["fused"] = True
     split = [part for group in groups for part in _split(group, config.weight_decay)]
-    return _CLASSES[config.optimizer](split, **options)
+    return _CLASSES[config.optimizer](split or groups, **options)
 
 
 def scale(config: TrainConfig, step: int, total: int) -> float:

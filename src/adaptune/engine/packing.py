@@ -27,7 +27,7 @@ def _against(method: Method, head: Head, roles: Roles) -> str | None:
     """Why not, as words."""
     if len(roles.stacks) > 1 or not roles.main.causal:
         return f"models of the family {roles.family!r} are no decoders of one stack, which alone read packed rows"
-    if not head.reads_words:
+    if not head.learns_texts:
         return f"head {head.name!r} does not learn the tokens of texts, which alone can be packed"
     if method.adds_positions:
         return f"method {method.name!r} puts positions in front of every sequence, for which a packed row has no place"

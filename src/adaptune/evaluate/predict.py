@@ -67,11 +67,11 @@ def stream(
             yield sequences[0].row, answers[sequences[0].row]
 
 
-def _budget(assembly: Assembly, asked: int | None) -> Budget:
-    """Every text to be written takes as many tokens as it may have."""
+def budget_of(assembly: Assembly, asked: int | None) -> Budget:
+    """What a batch holds. Every text to be written takes as many tokens as it may have."""
     most = 1 if assembly.writing is None else assembly.writing.most
     tokens = batch_tokens_of(assembly, asked, writes=assembly.writing is not None)
-    return Budget(tokens=tokens, rows=max(1, min(MOST_SEQUENCES, tokens // most)))
+    return Budget(tokens=tokens, rows=max(1, min(MOST_SEQUENCES, tokens // most)), folded=assembly.folds)
 
 
 def _answers(
@@ -84,7 +84,7 @@ def _answers(
     assembly.eval()
     answers: dict[int, Answer] = {}
     try:
-        for indices in by_rows(encoded, _budget(assembly, batch_tokens)):
+        for indices in by_rows(encoded, budget_of(assembly, batch_tokens)):
             batch = collate([encoded[place] for place in indices], pad).to(device)
             answers |= assembly.answers(batch) if index is None else assembly.search(batch, index)
     finally:

@@ -10,15 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from adaptune.approaches.finetune import Finetune
+from adaptune.core.approach import Approach
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Index
 from adaptune.core.calibration import Calibrated, Seen, answers_of
 from adaptune.core.chosen import chosen, states_of, units_of
 from adaptune.core.errors import Unsupported
-from adaptune.core.head import Head, LossSum
+from adaptune.core.head import Head, LogitHead, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Reading, Writing
 from adaptune.models.below import Below, frozen_layers
+from adaptune.models.folding import as_folded, fold, folds, unfolded
 from adaptune.models.own_tokens import with_own_tokens
 from adaptune.models.quantise import numbers
 from adaptune.models.ragged import is_ragged, ragged
@@ -37,6 +40,9 @@ class Assembly(nn.Module):
     The backbone's own modules and tensors are never changed: any number of assemblies may stand on one backbone.
     """
 
+    tells_rows_apart: bool = False
+    """Whether its trunk reads each row of tensors in its own way, so that no two may share any."""
+
     def __init__(
         self,
         backbone: Backbone,
@@ -46,11 +52,13 @@ class Assembly(nn.Module):
         *,
         seed: int,
         dropout: bool = False,
+        approach: Approach | None = None,
         beside: Assembly | None = None,
     ) -> None:
         """`seed` decides every initial weight; `dropout` keeps the dropout of frozen layers. Raises Unsupported.
 
-        `beside`: an assembly of the same backbone and method whose trunk is this one's, too.
+        `approach`: how rows are put to it, in training and ever after; None: as they are. `beside`: an assembly of the
+        same backbone and method whose trunk is this one's, too.
         """
         super().__init__()
         method.check_weights(backbone.weights)
@@ -58,6 +66,7 @@ class Assembly(nn.Module):
         self.method = method
         self.labels = labels
         self.head = head.settled(backbone, labels)
+        self.approach = approach or Finetune()
         self.dropout = dropout
         self.calibrated: Calibrated | None = None
         """How its answers are calibrated; None: as the head gives them."""
@@ -108,8 +117,10 @@ class Assembly(nn.Module):
 
     def forward(self, batch: Batch) -> LossSum:
         """The loss over a batch, as sum and count."""
-        hidden = self.hidden(batch)
-        return self.head.loss(self.layer, hidden, batch) if batch.weights is None else self._weighed(hidden, batch)
+        if batch.weights is not None:
+            return self._weighed(self.hidden(batch), batch)
+        batch, hidden = self._read(batch)
+        return self.head.loss(self.layer, hidden, batch)
 
     def _weighed(self, hidden: Tensor, batch: Batch) -> LossSum:
         """The sum over weight times loss of what stands together, beside the loss of each sequence."""
@@ -171,7 +182,30 @@ class Assembly(nn.Module):
             self._remembered.put(batch, found)
         return found
 
+    @property
+    def folds(self) -> bool:
+        """Whether what sequences of a row begin with alike is read once."""
+        return self.head.folds and folds(self.trunk, self.backbone.roles, self.method)
+
+    def _read(self, batch: Batch) -> tuple[Batch, Tensor]:
+        """A batch as its head reads it, and its states: folded, where sequences begin alike and that is exact."""
+        if self._remembered is not None or not self._folds(batch):
+            return batch, self.hidden(batch)
+        batch = fold(batch, len(self.head.own_tokens))
+        return batch, self._hidden(batch)
+
+    def _folds(self, batch: Batch) -> bool:
+        if batch.lengths is not None or batch.embeddings is not None or batch.folded is not None:
+            return False
+        again = self.recomputes and torch.is_grad_enabled()
+        prompts = batch.asked is not None and self.below is None and not again and not self.tells_rows_apart
+        return prompts and folds(self.trunk, self.backbone.roles, self.method)
+
     def _hidden(self, batch: Batch) -> Tensor:
+        if self._folds(batch):
+            once = fold(batch, len(self.head.own_tokens))
+            if once.folded is not None:
+                return unfolded(self._hidden(once), once.folded)
         graph = torch.is_grad_enabled() and self._needs_graph(batch)
         again = graph and self.recomputes
         recompute = recomputing(self.trunk, self.backbone.roles) if again else nullcontext()
@@ -185,6 +219,8 @@ class Assembly(nn.Module):
         attention: AbstractContextManager[None] = nullcontext()
         if batch.lengths is not None and not again and is_ragged(self.trunk):
             inputs["lengths"], attention = batch.lengths, ragged(self.trunk)
+        if batch.folded is not None:
+            attention = as_folded(self.trunk)
         with torch.set_grad_enabled(graph), below, recompute, attention:
             states: Tensor = self.trunk(**inputs).last_hidden_state
         return states
@@ -194,8 +230,16 @@ class Assembly(nn.Module):
         """One Answer for every row of the batch, by row index."""
         if self.head.writes:
             return write(self, batch)
-        hidden, calibrated, seen = self.hidden(batch), self.calibrated, self._seen
+        calibrated, seen = self.calibrated, self._seen
+        batch, hidden = self._read(batch)
         return answers_of(self.head, self.layer, hidden, batch, self.labels, calibrated=calibrated, seen=seen)
+
+    @torch.inference_mode()
+    def logits(self, batch: Batch) -> Tensor:
+        """(N, C) of each labelled item, before any temperature."""
+        assert isinstance(self.head, LogitHead), "logits are those of a head that has some"
+        batch, hidden = self._read(batch)
+        return self.head.logits(self.layer, hidden, batch)
 
     @torch.inference_mode()
     def features(self, batch: Batch) -> Tensor | None:
@@ -261,6 +305,10 @@ class Assembly(nn.Module):
                 inputs |= {"decoder_input_ids": batch.decoder_ids, "decoder_attention_mask": batch.decoder_mask}
         if roles.main.causal:
             inputs["use_cache"] = False
+        if batch.folded is not None:
+            positions = batch.folded.positions
+            inputs |= {"attention_mask": None, "position_ids": positions}
+            inputs |= {"branches": batch.folded.branches, "positions": positions}
         if batch.lengths is not None:
             # Without a mask, transformers keeps apart what positions that start again set apart.
             places = [torch.arange(length, device=batch.mask.device) for length in batch.lengths]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from adaptune.core.approach import Approach
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch
 from adaptune.core.head import Head, LossSum
@@ -22,6 +23,8 @@ class Output:
 
     head: Head
     labels: Labels
+    approach: Approach | None = None
+    """None: rows are put to the model as they are."""
 
 
 class Joint(nn.Module):
@@ -46,7 +49,16 @@ class Joint(nn.Module):
         assemblies = []
         for place, output in enumerate(outputs.values()):
             assemblies.append(
-                Assembly(backbone, method, output.head, output.labels, seed=seed + place, dropout=dropout, beside=first)
+                Assembly(
+                    backbone,
+                    method,
+                    output.head,
+                    output.labels,
+                    seed=seed + place,
+                    dropout=dropout,
+                    approach=output.approach,
+                    beside=first,
+                )
             )
             first = assemblies[0]
         self._assemblies = nn.ModuleList(assemblies)

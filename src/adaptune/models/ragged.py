@@ -21,7 +21,7 @@ _FUNCTION = "adaptune_ragged"
 
 def is_ragged(trunk: nn.Module) -> bool:
     """Whether passes within `ragged` are exact: attention is plain scaled dot product attention everywhere."""
-    return all(config._attn_implementation == "sdpa" for config in _configs(trunk))
+    return all(config._attn_implementation == "sdpa" for config in configs_of(trunk))
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def ragged(trunk: nn.Module) -> Iterator[None]:
     Layers must not run again after it, as those do that are computed anew in the backward pass.
     """
     AttentionInterface.register(_FUNCTION, _attend)
-    configs = _configs(trunk)
+    configs = configs_of(trunk)
     for config in configs:
         config._attn_implementation = _FUNCTION
     try:
@@ -41,7 +41,8 @@ def ragged(trunk: nn.Module) -> Iterator[None]:
             config._attn_implementation = "sdpa"
 
 
-def _configs(trunk: nn.Module) -> list[Any]:
+def configs_of(trunk: nn.Module) -> list[Any]:
+    """Those that say how attention is computed, each once."""
     return list({id(module.config): module.config for module in trunk.modules() if hasattr(module, "config")}.values())
 
 

@@ -5,12 +5,14 @@ A section stands at a path: `data`, or `tasks.intent.data` where there are sever
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from adaptune.approaches import APPROACHES
+from adaptune.core.approach import Approach
 from adaptune.core.catalogue import Catalogue
 from adaptune.core.config import Config, Part
 from adaptune.core.errors import AdaptuneError, Unsupported, nearest
@@ -25,6 +27,7 @@ from adaptune.evaluate.config import EvaluateConfig
 from adaptune.heads import HEADS
 from adaptune.recipe.phrases import problems_of, shown, switched, unknown
 from adaptune.recipe.source import Source, beside
+from adaptune.recipe.values import DEFAULT_APPROACH
 from adaptune.tasks import TASKS
 
 P = TypeVar("P", bound=Part)
@@ -36,6 +39,7 @@ class OfTask(NamedTuple):
 
     task: Task | None
     head: Head | None
+    approach: Approach | None
     data: DataConfig | None
 
 
@@ -43,16 +47,18 @@ def task_at(source: Source, place: str) -> OfTask:
     """Task, head and data of the recipe (place: an empty string) or of an entry of its tasks, checked."""
     below = f"{place}." if place else ""
     task = part_at(source, f"{below}task", TASKS, None)
-    head = _head(source, f"{below}head", task)
-    if task is not None and head is not None:
-        head = _fitted(source, f"{below}head", head, task)
+    approach = part_at(source, f"{below}approach", APPROACHES, DEFAULT_APPROACH)
+    answering = approach.heads(task) if approach is not None and task is not None else ()
+    head = _head(source, f"{below}head", task, answering)
+    if task is not None and head is not None and approach is not None:
+        head = _fitted(source, f"{below}head", head, task, approach)
     data = settings_at(source, f"{below}data", DataConfig)
     if task is not None:
         _check_metric(source, task, head)
         _check_columns(source, f"{below}data.columns", task)
     for key in ("train", "valid", "test", "corpus", "out_of_scope"):
         check_file(source, f"{below}data.{key}")
-    return OfTask(task, head, data)
+    return OfTask(task, head, approach, data)
 
 
 def part_at(source: Source, path: str, catalogue: Catalogue[P], default: str | None) -> P | None:
@@ -98,22 +104,30 @@ def built(source: Source, path: str, kind: type[C], values: Any) -> C | None:
     return None if mistaken else section
 
 
-def _head(source: Source, path: str, task: Task | None) -> Head | None:
-    """The head named, else the task's own; where neither is known, the task's problem is the one to solve."""
+def _head(source: Source, path: str, task: Task | None, answering: Sequence[str]) -> Head | None:
+    """The head named, else the approach's or the task's; without a task, its problem is the one to solve."""
     named = source.at(path)
     if task is None and not (isinstance(named, dict) and "name" in named):
         return None
-    return part_at(source, path, HEADS, task.default_head if task else None)
+    return part_at(source, path, HEADS, next(iter(answering), task.default_head if task else None))
 
 
-def _fitted(source: Source, path: str, head: Head, task: Task) -> Head:
-    """The head as it stands beside its task."""
-    if head.target is task.target:
+def _fitted(source: Source, path: str, head: Head, task: Task, approach: Approach) -> Head:
+    """The head as it stands beside its task and its approach."""
+    answering = approach.heads(task)
+    if head.name in answering if answering else head.target is task.target:
         try:
-            return head.for_task(task)
+            return approach.for_head(head.for_task(task), task)
         except Unsupported as error:
             source.report(path, f"{path}: {error}")
             return head
+    if answering:
+        source.report(
+            path,
+            f"{path}: approach {approach.name!r} does not answer with {head.name!r}, but with: {', '.join(answering)}; "
+            "leave the head out, or choose one of these",
+        )
+        return head
     fitting = ", ".join(name for name in HEADS.names() if HEADS.get(name).target is task.target)
     source.report(path, f"{path}: {head.name!r} does not learn what task {task.name!r} asks; heads that do: {fitting}")
     return head
@@ -128,6 +142,24 @@ def check_steps(source: Source, method: Method | None, train: Config | None) -> 
         f"train.epochs is {train.epochs:g}, and method {method.name!r} takes no step; set train.epochs=0, or "
         "method=head_only to train the head alone",
     )
+
+
+def check_approaches(source: Source, tasks: Mapping[str, OfTask], method: Method | None, *, shared: bool) -> None:
+    """An approach fits its task, head and method; `tasks` by where they stand, `shared`: with one adapter for all."""
+    for place, (task, head, approach, _) in tasks.items():
+        path = f"{place}.approach" if place else "approach"
+        if task is None or head is None or approach is None or method is None:
+            continue
+        try:
+            approach.check(task, method, head)
+        except Unsupported as error:
+            source.report(path, f"{path}: {error}")
+        if shared and approach.moves_trunk:
+            source.report(
+                path,
+                f"{path}: {approach.name!r} trains the method before the tasks do, which those with shared adapters "
+                "cannot each; set adapters=separate, or leave it out",
+            )
 
 
 def check_calibration(source: Source, tasks: Mapping[str, OfTask], evaluate: Config | None) -> None:
@@ -168,7 +200,7 @@ def _report_heads(source: Source, path: str, able: Callable[[type[Head]], bool])
 
 def _check_metric(source: Source, task: Task, head: Head | None) -> None:
     metric = _text(source, "train.metric")
-    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.reads_words else ()))
+    metrics = (*task.metrics, *((LOG_LIKELIHOOD,) if head is not None and head.learns_texts else ()))
     if metric is None or metric in metrics:
         return
     hint = nearest(metric, metrics)

@@ -6,12 +6,14 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from adaptune.approaches import APPROACHES
 from adaptune.core.catalogue import Catalogue
 from adaptune.core.config import Config
 from adaptune.data.mixing import Mixing
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
 from adaptune.recipe.values import (
+    DEFAULT_APPROACH,
     DEFAULT_METHOD,
     OF_A_TASK,
     ORDER,
@@ -23,7 +25,13 @@ from adaptune.recipe.values import (
 )
 from adaptune.tasks import TASKS
 
-_CATALOGUES: dict[str, Catalogue[Any]] = {"task": TASKS, "head": HEADS, "method": METHODS}
+_CATALOGUES: dict[str, Catalogue[Any]] = {
+    "task": TASKS,
+    "head": HEADS,
+    "approach": APPROACHES,
+    "method": METHODS,
+}
+_DEFAULTS = {"approach": DEFAULT_APPROACH, "method": DEFAULT_METHOD}
 
 
 def schema() -> dict[str, Any]:
@@ -43,7 +51,7 @@ def schema() -> dict[str, Any]:
         properties[key] = dict(references[model, "validation"])
     for key, kinds in parts.items():
         for name, model in kinds.items():
-            _name(definition(model), name, required=key == "task" or (key == "method" and name != DEFAULT_METHOD))
+            _name(definition(model), name, required=key != "head" and name != _DEFAULTS.get(key))
         choices = [references[model, "validation"] for model in kinds.values()]
         properties[key] = {"anyOf": [{"type": "string", "enum": list(kinds)}, *choices]}
     properties["model"] = {"anyOf": [{"type": "string"}, properties["model"]]}

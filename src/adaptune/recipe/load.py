@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from adaptune.approaches.finetune import Finetune
+from adaptune.core.approach import Approach
 from adaptune.core.config import Config
 from adaptune.core.errors import RecipeError, nearest
 from adaptune.data.config import DataConfig
@@ -15,6 +17,7 @@ from adaptune.methods import METHODS
 from adaptune.recipe.checks import (
     OfTask,
     built,
+    check_approaches,
     check_calibration,
     check_file,
     check_steps,
@@ -89,7 +92,7 @@ def load_data_settings(file: str, settings: Sequence[str] = (), *, columns: Mapp
 
 def _spell_out(sections: dict[str, Any]) -> None:
     """`method: lora` means `method: {name: lora}`."""
-    for key in ("task", "head", "model", "method"):
+    for key in ("task", "head", "approach", "model", "method"):
         if isinstance(sections.get(key), str):
             sections[key] = {"name": sections[key]}
     tasks = sections.get("tasks")
@@ -106,7 +109,8 @@ def _build(source: Source, out: Path) -> Recipe | None:
         elif key not in ORDER:
             source.report(key, unknown(key, key, ORDER))
     found = task_at(source, "")
-    common = _common(source, out)
+    common = _common(source, out, [found])
+    check_approaches(source, {"": found}, common["method"], shared=False)
     check_calibration(source, {"": found}, common["evaluate"])
     if source.problems:
         return None
@@ -123,8 +127,10 @@ def _build_several(source: Source, out: Path) -> MultiTask | None:
     entries = {name: _entry(source, name) for name in _names(source)}
     adapters = _adapters(source)
     mixing = _mixing(source, adapters)
-    common = _common(source, out)
-    check_calibration(source, {f"tasks.{name}": entry for name, entry in entries.items()}, common["evaluate"])
+    common = _common(source, out, list(entries.values()))
+    placed = {f"tasks.{name}": entry for name, entry in entries.items()}
+    check_approaches(source, placed, common["method"], shared=adapters == "shared")
+    check_calibration(source, placed, common["evaluate"])
     if adapters == "shared" and source.at("method.start") is not None:
         source.report(
             "method.start",
@@ -135,6 +141,12 @@ def _build_several(source: Source, out: Path) -> MultiTask | None:
         return None
     tasks = {name: Entry.model_validate(entry._asdict()) for name, entry in entries.items()}
     return MultiTask.model_validate(common | {"tasks": tasks, "adapters": adapters, "mixing": mixing})
+
+
+def _usual(tasks: Sequence[OfTask]) -> Approach:
+    """Whose defaults hold: the approach of all tasks, if they have one in common."""
+    found = [task.approach for task in tasks if task.approach is not None]
+    return found[0] if found and all(one.name == found[0].name for one in found) else Finetune()
 
 
 def _names(source: Source) -> list[str]:
@@ -160,7 +172,7 @@ def _entry(source: Source, name: str) -> OfTask:
     entry = source.at(place)
     if not isinstance(entry, dict):
         source.report(place, f"{place}: expected a mapping with task and data, got {shown(entry)}")
-        return OfTask(None, None, None)
+        return OfTask(None, None, None, None)
     for key in entry:
         if key not in OF_A_TASK:
             source.report(f"{place}.{key}", unknown(f"{place}.{key}", key, OF_A_TASK))
@@ -193,10 +205,14 @@ def _mixing(source: Source, adapters: str | None) -> Config | None:
     return None
 
 
-def _common(source: Source, out: Path) -> dict[str, Any]:
-    """What stands once, however many tasks there are."""
-    method = part_at(source, "method", METHODS, DEFAULT_METHOD)
+def _common(source: Source, out: Path, tasks: Sequence[OfTask]) -> dict[str, Any]:
+    """What stands once, however many tasks there are; the approach of a single one has defaults of its own."""
+    usual = _usual(tasks)
+    method = part_at(source, "method", METHODS, usual.default_method or DEFAULT_METHOD)
     sections = {key: settings_at(source, key, kind) for key, kind in SECTIONS.items() if key != "data"}
+    train = sections["train"]
+    if train is not None and usual.default_epochs is not None and source.at("train.epochs") is None:
+        sections["train"] = train.model_copy(update={"epochs": usual.default_epochs})
     check_steps(source, method, sections["train"])
     given = {key: source.sections[key] for key in RunSettings.model_fields if key in source.sections}
     run = built(source, "", RunSettings, given)

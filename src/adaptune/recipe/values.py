@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from adaptune.bundle.config import BundleConfig
+from adaptune.core.approach import Approach
 from adaptune.core.catalogue import section
 from adaptune.core.config import Config
 from adaptune.core.head import Head
@@ -21,11 +22,12 @@ from adaptune.models.config import ModelConfig
 from adaptune.recipe.source import write_text
 
 DEFAULT_METHOD = "lora"
-ORDER = ("task", "head", "data", "model", "method", "train", "evaluate", "bundle", "out", "seed")
+DEFAULT_APPROACH = "finetune"
+ORDER = ("task", "head", "approach", "data", "model", "method", "train", "evaluate", "bundle", "out", "seed")
 """In which a recipe's keys are written."""
-ORDER_OF_SEVERAL = ("tasks", "adapters", "mixing", *ORDER[3:])
+ORDER_OF_SEVERAL = ("tasks", "adapters", "mixing", *ORDER[4:])
 """The same where there are several tasks."""
-OF_A_TASK = ORDER[:3]
+OF_A_TASK = ORDER[:4]
 """What belongs to one task: with several, it stands in the task's entry."""
 
 
@@ -48,6 +50,8 @@ class Recipe(RunSettings):
     """What one labelled row means: the name of a task, or a mapping with its name and settings."""
     head: Head
     """The output layer: a name, or a mapping with its name and settings; none: the task's own."""
+    approach: Approach
+    """How the task is put to the model: a name, or a mapping with its name and settings; none: finetune."""
     data: DataConfig
     """Where the rows are, and how they are read."""
     model: ModelConfig
@@ -65,7 +69,7 @@ class Recipe(RunSettings):
 
     def as_yaml(self) -> str:
         """Every value, defaults included, as a recipe that loads to an equal one."""
-        parts = {"task": section(self.task), "head": section(self.head), "method": section(self.method)}
+        parts = {key: section(getattr(self, key)) for key in ("task", "head", "approach", "method")}
         rest = self.model_dump(mode="json", exclude=set(parts))
         return write_text({key: parts.get(key, rest.get(key)) for key in ORDER})
 
@@ -87,6 +91,8 @@ class Entry(Config):
     """What one labelled row means: the name of a task, or a mapping with its name and settings."""
     head: Head
     """The output layer: a name, or a mapping with its name and settings; none: the task's own."""
+    approach: Approach
+    """How the task is put to the model: a name, or a mapping with its name and settings; none: finetune."""
     data: DataConfig
     """Where the task's rows are, and how they are read."""
 
@@ -118,7 +124,7 @@ class MultiTask(RunSettings):
         """The recipe of one of the tasks by itself; its run folder is the one below `out`."""
         same = ("model", "method", "train", "evaluate", "bundle", "seed")
         entry = self.tasks[name]
-        own = {"task": entry.task, "head": entry.head, "data": entry.data, "out": self.out / name}
+        own = {key: getattr(entry, key) for key in OF_A_TASK} | {"out": self.out / name}
         return Recipe.model_validate(own | {key: getattr(self, key) for key in same})
 
     def as_yaml(self) -> str:
@@ -132,5 +138,6 @@ def _entry(entry: Entry) -> dict[str, Any]:
     return {
         "task": section(entry.task),
         "head": section(entry.head),
+        "approach": section(entry.approach),
         "data": entry.data.model_dump(mode="json"),
     }

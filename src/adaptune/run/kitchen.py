@@ -11,6 +11,7 @@ import numpy as np
 from adaptune.bundle.answers import encoded_for, encoder_of
 from adaptune.bundle.manifest import Ancestor
 from adaptune.bundle.start import continue_from, continued_labels
+from adaptune.core.approach import as_put
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Batch, Encoded
 from adaptune.core.errors import Unsupported
@@ -36,6 +37,7 @@ from adaptune.models.load import load_backbone
 from adaptune.models.ragged import is_ragged
 from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
+from adaptune.run.choosing import choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,9 @@ class Kitchen:
     @property
     def metric(self) -> str:
         """What decides which weights are best."""
-        return self.recipe.train.metric or (LOG_LIKELIHOOD if self.recipe.head.reads_words else self.recipe.task.metric)
+        return self.recipe.train.metric or (
+            LOG_LIKELIHOOD if self.recipe.head.learns_texts else self.recipe.task.metric
+        )
 
     def examples(self, part: str) -> Sequence[Example]:
         """The examples of train, valid or test."""
@@ -74,12 +78,12 @@ class Kitchen:
     def unadapted(self) -> Kitchen:
         """The same with the model as it was before training."""
         own = self.assembly
-        plain = Assembly(own.backbone, HeadOnly(), own.head, own.labels, seed=self.recipe.seed)
+        plain = Assembly(own.backbone, HeadOnly(), own.head, own.labels, seed=self.recipe.seed, approach=own.approach)
         return replace(self, assembly=plain.to(next(own.parameters()).device))
 
     def questions(self, part: str) -> Sequence[Encoded]:
         """What is answered: where texts are written, prompts alone; where they are raw, each token by itself."""
-        if not self.assembly.head.reads_words:
+        if not self.assembly.head.learns_texts:
             return self.encoded[part]
         return encoded_for(self.assembly, self.examples(part), max_length=self.assembly.max_length)
 
@@ -118,7 +122,11 @@ class Kitchen:
         train, of_base = self.recipe.train, self.assembly.backbone
         return batches_of(
             self.encoded["train"] if self.tokens is None else self.tokens,
-            Budget(tokens=train.batch_tokens, rows=train.batch_rows),
+            Budget(
+                tokens=train.batch_tokens,
+                rows=train.batch_rows,
+                folded=self.assembly.folds and not train.gradient_checkpointing,
+            ),
             pad=of_base.tokenizer.pad_token_id,
             seed=self.recipe.seed if seed is None else seed,
             whole_rows=self.assembly.head.whole_rows,
@@ -154,7 +162,8 @@ class Kitchen:
 
     @property
     def _budget(self) -> Budget:
-        return Budget(tokens=batch_tokens_of(self.assembly, self.recipe.evaluate.batch_tokens), rows=512)
+        tokens = batch_tokens_of(self.assembly, self.recipe.evaluate.batch_tokens)
+        return Budget(tokens=tokens, rows=512, folded=self.assembly.folds)
 
     def sample(self, purpose: str, rows: int | None) -> Sample:
         """Training rows for what need not see them all; said where it does not."""
@@ -176,11 +185,20 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
     keep_freed_memory()
     backbone = backbone or load_backbone(recipe.model, words=recipe.head.reads_words)
     start = recipe.method.start
-    labels = recipe.task.labels(answered(prepared.splits.train))
+    labels = recipe.approach.labels(recipe.task, answered(prepared.splits.train))
     if start is not None:
         labels = continued_labels(start, recipe.task, labels)
-    assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
+    assembly = Assembly(
+        backbone,
+        recipe.method,
+        recipe.head,
+        labels,
+        seed=recipe.seed,
+        dropout=recipe.train.dropout,
+        approach=recipe.approach.settled(prepared.splits.train, labels, seed=recipe.seed),
+    )
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
+    choose(assembly, recipe, prepared)
     return kitchen_on(assembly, recipe, prepared, lineage)
 
 
@@ -188,8 +206,9 @@ def kitchen_on(assembly: Assembly, recipe: Recipe, prepared: Prepared, lineage: 
     """The rows as an assembly reads them; says what their lengths mean for the model."""
     splits = prepared.splits
     looked_at = sample(splits.train, recipe.task, LENGTHS, None, seed=recipe.seed).of(splits.train)
+    rows = [*looked_at, *splits.valid, *splits.test] if recipe.task.likelihood else looked_at
     for finding in length_findings(
-        [*looked_at, *splits.valid, *splits.test] if recipe.task.likelihood else looked_at,
+        as_put(assembly.approach, rows, assembly.labels, assembly.backbone.tokenizer),
         assembly.backbone.tokenizer,
         assembly.max_length,
         writing=assembly.writing,
@@ -209,7 +228,7 @@ def kitchen_of(recipe: Recipe, prepared: Prepared, assembly: Assembly, lineage: 
     parts = dict(prepared.splits.parts)
     if tokens is not None:
         del parts["train"]
-    if assembly.head.reads_words and not recipe.task.likelihood:
+    if assembly.head.learns_texts and not recipe.task.likelihood:
         parts.pop("test", None)  # test rows that are scored by their texts are encoded for that
     encoded = {name: encoded_all(examples, encoder, cache=cache) for name, examples in parts.items()}
     # Every evaluation in training hides the same tokens.

@@ -38,7 +38,7 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
     `name`: of the task, where there are several.
     """
     recipe, task = kitchen.recipe, kitchen.recipe.task
-    of_words = kitchen.assembly.head.reads_words
+    of_words = kitchen.assembly.head.learns_texts
     valid = Scores(kitchen.likelihood()) if of_words else kitchen.score("valid", answered_well(kitchen, "valid"))
     scores = {"valid": valid}
     if not kitchen.examples("test"):
@@ -84,6 +84,8 @@ def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:
     recipe = kitchen.recipe
     return {
         "task": recipe.task.name,
+        "approach": recipe.approach.name,
+        "put": dict(kitchen.assembly.approach.said()),
         "method": recipe.method.name,
         "model": recipe.model.name,
         **scores_of(kitchen, results),

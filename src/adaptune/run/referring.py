@@ -36,7 +36,7 @@ def reference(kitchen: Kitchen) -> Reference | None:
     for one in encoded:
         rows[one.row].append(one)
     unknown = unknown_of(assembly.backbone.tokenizer)
-    if assembly.head.reads_words or kitchen.recipe.task.pools:
+    if assembly.head.learns_texts or kitchen.recipe.task.pools:
         return reference_of(tally_of(_inputs(examples, rows, unknown)))
     found = Tally()
     answers = _answers(kitchen, encoded, found)

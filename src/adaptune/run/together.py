@@ -20,6 +20,8 @@ from adaptune.models.joint import Joint, Output
 from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, fingerprint_of_tasks, naming
 from adaptune.recipe import MultiTask
+from adaptune.run.beginning import begin
+from adaptune.run.choosing import choose
 from adaptune.run.kitchen import Kitchen, kitchen_on
 from adaptune.run.measuring import Results, examples_of, parameters_of, scores_of, training_of
 from adaptune.run.training import above_frozen_layers, checkpoint_in, follow
@@ -81,12 +83,16 @@ def set_up_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> Kitchen
     outputs = {}
     for name, entry in recipe.tasks.items():
         with naming(name):
-            outputs[name] = Output(entry.head, entry.task.labels(answered(prepared[name].splits.train)))
+            train = prepared[name].splits.train
+            labels = entry.approach.labels(entry.task, answered(train))
+            outputs[name] = Output(entry.head, labels, entry.approach.settled(train, labels, seed=recipe.seed))
     joint = Joint(backbone, recipe.method, outputs, seed=recipe.seed, dropout=recipe.train.dropout)
     kitchens = {}
     for name, part in joint.of.items():
         with naming(name):
-            kitchens[name] = kitchen_on(part, recipe.alone(name), prepared[name])
+            alone = recipe.alone(name)
+            choose(part, alone, prepared[name])
+            kitchens[name] = kitchen_on(part, alone, prepared[name])
     return Kitchens(recipe, joint, kitchens, fingerprint_of_tasks(recipe, prepared))
 
 
@@ -119,6 +125,10 @@ def learn_together(kitchens: Kitchens, folder: RunDir, *, resume: bool) -> Fit:
     with stopping() as stop, above_frozen_layers(kitchens.of, fit):
         for kitchen in kitchens.of.values():
             own = partial(_own_metric, kitchen)
+            if not resume:
+                begin(kitchen, folder, stop)
+            if kitchen.assembly.approach.fits_head:
+                continue
             fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"), part=kitchen.assembly, evaluate=own)
         follow(kitchens.of, folder, fit, stop)
     return fit

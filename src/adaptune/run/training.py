@@ -15,6 +15,7 @@ from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
 from adaptune.engine.signals import Stop, stopping
 from adaptune.engine.trunk_cache import keeping, layers_to_keep
+from adaptune.run.beginning import begin
 from adaptune.run.kitchen import Kitchen
 
 ONLY = ""
@@ -36,7 +37,10 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
     )
     recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
     with stopping() as stop, above_frozen_layers({ONLY: kitchen}, fit):
-        fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
+        if not resume:
+            begin(kitchen, folder, stop)
+        if not kitchen.assembly.approach.fits_head:
+            fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
         follow({ONLY: kitchen}, folder, fit, stop)
     return fit
 

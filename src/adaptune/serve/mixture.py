@@ -96,6 +96,7 @@ class Mixture:
         if self._assembly is None:
             assembly = bare(self._backbone)
             assembly.trunk = self._mixed(assembly.trunk)
+            assembly.tells_rows_apart = True
             self._assembly = assembly
         return self._assembly
 

@@ -14,6 +14,7 @@ from adaptune.bundle.check import check_base, check_weights
 from adaptune.bundle.inputs import Input, row_of
 from adaptune.bundle.manifest import MANIFEST, Manifest, read_manifest
 from adaptune.bundle.reference import Reference, read_references
+from adaptune.core.approach import Approach, as_put
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Encoded
 from adaptune.core.errors import BundleError, Unsupported, nearest
@@ -41,6 +42,7 @@ class ServedTask:
     """Among the bundle's tasks, counted from 0."""
     task: Task
     head: Head
+    approach: Approach
     labels: Labels
     columns: Mapping[str, str]
     """The task's name of a column -> the name that the training files gave it."""
@@ -65,7 +67,7 @@ class ServedTask:
         if writing is not None and most is not None:
             writing = replace(writing, most=most)
         encoded = encode(
-            [_as_read(example) for example in examples],
+            as_put(self.approach, [_as_read(example) for example in examples], self.labels, tokenizer),
             tokenizer,
             self.labels,
             max_length=self.max_length,
@@ -162,6 +164,7 @@ def _task(manifest: Manifest, name: str | None, place: int, backbone: Backbone) 
         place=place,
         task=alone.make_task(),
         head=alone.make_head().settled(backbone, alone.labels),
+        approach=alone.make_approach(),
         labels=alone.labels,
         columns=alone.columns,
         max_length=alone.preprocessing.max_length,

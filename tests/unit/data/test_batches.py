@@ -214,3 +214,15 @@ def test_a_packed_batch_counts_places_along_its_row() -> None:
     assert (batch.sequence_of.tolist(), batch.token_of.tolist()) == ([0, 0, 0], [1, 2, 3])
     assert batch.labels.tolist() == [8, 9, 6]
     assert batch.to("cpu").lengths == (3, 2)
+
+
+def test_beginnings_that_are_read_once_count_once() -> None:
+    """Rows of two options behind 90 tokens that all share: 10 + 2 of their own."""
+    encoded = [_encoded(row, 100 + option, fresh=10 if option == 0 else 2) for row in range(6) for option in range(2)]
+    folded, padded = Budget(tokens=40, rows=10, folded=True), Budget(tokens=40, rows=10)
+    assert [len(batch) // 2 for batch in by_rows(encoded, folded)] == [3, 3]
+    assert [len(batch) // 2 for batch in by_rows(encoded, padded)] == [1] * 6
+    assert [len(batch) // 2 for batch in by_rows(encoded, Budget(tokens=400, rows=4, folded=True))] == [4, 2]
+    plan = Batches(encoded, folded, pad=0, seed=1, whole_rows=True).plan(0)
+    assert sorted(len(batch) // 2 for batch in plan) == [3, 3]
+    assert sorted(index for batch in plan for index in batch.tolist()) == list(range(12))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from adaptune.approaches import APPROACHES
 from adaptune.core.errors import RecipeError
 from adaptune.methods.bitfit import Bitfit
 from adaptune.methods.lora import Lora
@@ -294,3 +295,13 @@ def test_a_method_that_takes_no_step_is_refused_with_epochs() -> None:
     [problem] = _problems(SHORT + "method: none\n")
     assert "train.epochs is 5, and method 'none' takes no step; set train.epochs=0, or method=head_only" in problem
     assert _load(SHORT + "method: none\n", "train.epochs=0").method.name == "none"
+
+
+def test_an_approach_is_named_as_other_parts_are_and_finetune_is_the_default() -> None:
+    assert _load(SHORT).approach.name == "finetune"
+    assert _load(SHORT, "approach=finetune").approach == _load(SHORT, "approach={name: finetune}").approach
+    [problem] = _problems(SHORT, "approach=finetun")
+    known = ", ".join(APPROACHES.names())
+    assert problem == (
+        f"approach=finetun: approach: 'finetun' is no approach; did you mean 'finetune'? (there are: {known})"
+    )

@@ -1,0 +1,128 @@
+"""What an approach does before the first step, with the rows and the model of a run. Knows no approach by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from adaptune.approaches.finetune import Finetune
+from adaptune.bundle.answers import encoder_of
+from adaptune.core.approach import Taken
+from adaptune.core.batch import Batch, Encoded
+from adaptune.core.errors import Interrupted
+from adaptune.core.head import Head
+from adaptune.core.log import Progress, notice
+from adaptune.core.run_folder import RunDir
+from adaptune.core.types import Array, Example, Labels, Row
+from adaptune.core.types import Sequence as Text
+from adaptune.data.batches import Budget, by_rows, collate
+from adaptune.engine.loop import train
+from adaptune.engine.signals import Stop
+from adaptune.engine.warm_start import collect, fit_head
+from adaptune.models.assembly import Assembly
+from adaptune.run.kitchen import Kitchen
+
+
+def begin(kitchen: Kitchen, folder: RunDir, stop: Stop) -> None:
+    """Let the approach do what comes before the warm start, step by step. Raises Interrupted."""
+    approach, last = kitchen.assembly.approach, None
+    with ExitStack() as shown:
+        progress: Progress | None = None
+        for taken in approach.before(Beginning(kitchen)):
+            if progress is None:
+                progress = shown.enter_context(Progress(approach.name, taken.total, unit="steps"))
+            folder.log_step({"step": 0, "approach": approach.name} | asdict(taken))
+            progress.advance(tokens=taken.tokens, loss=taken.loss)
+            last = taken
+            if stop.signal is not None:
+                raise Interrupted(
+                    f"stopped in step {taken.number} of {taken.total} of approach {approach.name!r}, which comes "
+                    "before training and is not saved; give the same command again to begin anew",
+                    stop.signal,
+                )
+    if last is not None:
+        notice(f"approach {approach.name!r} took {last.number} of {last.total} steps; its last loss is {last.loss:.4f}")
+
+
+class Beginning:
+    """A run's rows through its assembly as it stands: the `Start` of its approach."""
+
+    def __init__(self, kitchen: Kitchen) -> None:
+        self._kitchen = kitchen
+
+    @property
+    def labels(self) -> Labels:
+        return self._kitchen.assembly.labels
+
+    @property
+    def head(self) -> Head:
+        return self._kitchen.assembly.head
+
+    @property
+    def layer(self) -> nn.Module:
+        return self._kitchen.assembly.layer
+
+    @property
+    def seed(self) -> int:
+        return self._kitchen.recipe.seed
+
+    def rows(self, part: Literal["train", "valid"]) -> int:
+        return len(self._kitchen.examples(part))
+
+    def targets(self) -> Array:
+        labels = [one.labels for one in self._kitchen.encoded["train"]]
+        return np.concatenate([label for label in labels if label is not None])
+
+    def features(self, part: Literal["train", "valid"]) -> tuple[Tensor, Tensor]:
+        return collect(self._kitchen.assembly, self._kitchen.in_order(part))
+
+    @torch.inference_mode()
+    def features_of(self, texts: Sequence[str]) -> Tensor:
+        assembly = self._kitchen.assembly.eval()
+        rows = [Example(Row("texts", number, {}), (Text(text),)) for number, text in enumerate(texts, start=1)]
+        encoded = replace(encoder_of(assembly), approach=Finetune())(rows)
+        device, pad = next(assembly.parameters()).device, assembly.backbone.tokenizer.pad_token_id
+        found: dict[int, Tensor] = {}
+        for indices in by_rows(encoded, Budget(tokens=self._kitchen.recipe.evaluate.batch_tokens, rows=512)):
+            batch = collate([encoded[index] for index in indices], pad).to(device)
+            features = assembly.features(batch)
+            assert features is not None, "texts are read by a head that has features"
+            found |= dict(zip(batch.rows.tolist(), features, strict=True))
+        return torch.stack([found[row] for row in range(len(texts))])
+
+    def score(self) -> float:
+        return self._kitchen.watch()[self._kitchen.metric]
+
+    def fit(self, strength: float) -> None:
+        fit_head(self._kitchen.assembly, self._kitchen.in_order("train"), strength)
+
+    def learn(self, head: Head, plan: Sequence[Array], *, learning_rate: float | None) -> Iterator[Taken]:
+        kitchen, own = self._kitchen, self._kitchen.assembly
+        under = Assembly(own.backbone, own.method, head, own.labels, seed=self.seed, dropout=own.dropout, beside=own)
+        under.below = own.below
+        batches = _Planned(kitchen.encoded["train"], plan, own.backbone.tokenizer.pad_token_id)
+        own.method.prepare(own.trunk, batches(0), len(plan))
+        settings = {"epochs": 1, "max_steps": None, "accumulate": 1, "prune": 0.0, "unfreeze": 0.0}
+        settings |= {"learning_rate": learning_rate} if learning_rate is not None else {}
+        for step in train(under, batches, kitchen.recipe.train.model_copy(update=settings), seed=self.seed):
+            yield Taken(step.number, step.total, step.loss, step.tokens)
+
+
+class _Planned:
+    """Batches as planned, in one pass."""
+
+    def __init__(self, encoded: Sequence[Encoded], plan: Sequence[Array], pad: int) -> None:
+        self._encoded, self._plan, self._pad = encoded, plan, pad
+
+    def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        for indices in self._plan[skip:]:
+            yield collate([self._encoded[index] for index in indices.tolist()], self._pad)
+
+    def per_epoch(self) -> int:
+        return len(self._plan)

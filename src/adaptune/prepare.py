@@ -56,11 +56,22 @@ def prepare(recipe: Recipe) -> Prepared:
     known = () if recipe.approach.needs_rows else labels_of(recipe, splits).names
     findings = diagnose(splits.parts, recipe.task, known=known)
     _check_scope_label(recipe, splits)
+    _check_thresholds(recipe, splits)
     if findings.errors:
         raise DataError("\n".join(str(finding) for finding in findings.errors))
     for finding in findings.warnings:
         warn(str(finding))
     return Prepared(splits, findings, splits.columns, _fingerprint(recipe, splits))
+
+
+def _check_thresholds(recipe: Recipe, splits: Splits) -> None:
+    """There are validation rows to set thresholds on. Raises DataError."""
+    for key in ("abstain", "out_of_scope"):
+        if not splits.valid and getattr(recipe.evaluate, key) is not None:
+            raise DataError(
+                f"evaluate.{key} sets a threshold on validation rows, and there are none; name them as data.valid, or "
+                "leave it out"
+            )
 
 
 def labels_of(recipe: Recipe, splits: Splits) -> Labels:

@@ -60,6 +60,12 @@ def test_contrast_on_a_few_rows_of_each_label(rows: Path, tiny_bert: Path) -> No
     assert _answers(run.bundle) == _answers(again.bundle)
 
 
+def test_an_epoch_may_follow_the_contrast(rows: Path, tiny_bert: Path) -> None:
+    recipe = _recipe(tiny_bert, "{name: contrast, steps: 2, labels_a_step: 3}", shots=4)
+    run = adaptune.train(recipe, "train.epochs=1", "train.device=cpu")
+    assert run.report["training"]["steps"] > 0
+
+
 def test_prototypes_take_no_step_and_are_a_finished_run(rows: Path, tiny_bert: Path) -> None:
     run = adaptune.train(_recipe(tiny_bert, "prototype", shots=2, draw=3), "train.device=cpu")
     assert (run.report["method"], run.report["training"]["steps"]) == ("none", 0)

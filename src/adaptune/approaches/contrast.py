@@ -66,6 +66,12 @@ class Contrast(Approach):
                 "such as lora, or approach=prototype"
             )
 
+        if type(method).after_step is not Method.after_step:
+            raise Unsupported(
+                f"method {method.name!r} follows the steps of one training, and {self.name!r} takes others before; use "
+                "another method, such as lora"
+            )
+
     def before(self, start: Start) -> Iterator[Taken]:
         if self.names:
             start.add([(spoken(name), name) for name in start.labels.names])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +20,8 @@ from adaptune.core.types import Labels, OfLabels, OfMarked, OfRow, OfSequence
 NAME = "{}"
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 19))
 """Cosines that are tried where a label is given by itself."""
+UNKNOWN = 0.3
+"""The one that is taken without validation rows."""
 YES = ("1", "true", "yes", "match", "duplicate", "paraphrase")
 """Usual names of the label of pairs that match."""
 HEADS = {OfSequence: "classify", OfMarked: "relate", OfLabels: "multilabel", OfRow: "similarity"}
@@ -96,43 +98,45 @@ class Prototype(Approach):
         return tuple(self.classes)
 
     def before(self, start: Start) -> Iterator[Taken]:
-        if isinstance(start.head.linear(start.layer), torch.nn.Linear):
-            self._set(start)
+        start.choose(self._ways(start))
         yield from ()
 
-    def _set(self, start: Start) -> None:
-        """The head's layer at the nearest mean, of the templates and thresholds that are best on validation rows."""
-        many, pairs = start.head.target is OfLabels, start.head.target is OfRow
-        thresholds: tuple[float | None, ...] = (self.threshold,) if self.threshold is not None else THRESHOLDS
-        if not many and not pairs:
-            thresholds = (None,)
-        if self.threshold is None and (many or pairs) and not start.rows("valid"):
-            thresholds = (0.3,)
-        layers = [(None, None)] if pairs else [(sums, norm) for sums, norm in self._sums(start)]
-        ways = []
-        for sums, norm in layers if start.rows("valid") else layers[:1]:
-            for threshold in thresholds:
-                if sums is None or norm is None:
-                    ways.append(partial(self._match, start, threshold or 0.0))
-                else:
-                    ways.append(partial(self._put, start, sums, norm, threshold))
-        start.choose(ways)
+    def _ways(self, start: Start) -> list[Callable[[], None]]:
+        """To set the head's layer: by every template and threshold that is tried."""
+        thresholds = self._thresholds(start)
+        if start.head.target is OfRow:
+            return [partial(self._match, start, threshold or 0.0) for threshold in thresholds]
+        means = list(self._of_templates(start))
+        return [
+            partial(self._put, start, found, usual, threshold) for found, usual in means for threshold in thresholds
+        ]
 
-    def _sums(self, start: Start) -> Iterator[tuple[torch.Tensor, float]]:
-        """For each template: (C, F) the mean vector of each label, of length 1 by cosine, and the usual length."""
+    def _thresholds(self, start: Start) -> tuple[float | None, ...]:
+        """None where one label is chosen."""
+        if start.head.target in (OfSequence, OfMarked):
+            return (None,)
+        if self.threshold is not None:
+            return (self.threshold,)
+        return THRESHOLDS if start.rows("valid") else (UNKNOWN,)
+
+    def _of_templates(self, start: Start) -> Iterator[tuple[torch.Tensor, float]]:
+        """For each template that is tried, what `_means` gives."""
         rows = start.features("train") if start.rows("train") else None
-        templates = self.templates if self.name_weight else self.templates[:1]
-        for template in templates if start.rows("valid") else templates[:1]:
-            names = None
-            if self.name_weight:
-                texts = [self.classes.get(name) or spoken(name) for name in start.labels.names]
-                names = start.features_of([template.replace(NAME, text) for text in texts])
+        if not self.name_weight:
+            yield self._means(rows, None, len(start.labels))
+            return
+        texts = [self.classes.get(name) or spoken(name) for name in start.labels.names]
+        for template in self.templates if start.rows("valid") else self.templates[:1]:
+            names = start.features_of([template.replace(NAME, text) for text in texts])
             yield self._means(rows, names, len(start.labels))
 
     def _means(
         self, rows: tuple[torch.Tensor, torch.Tensor] | None, names: torch.Tensor | None, labels: int
     ) -> tuple[torch.Tensor, float]:
-        """(C, F) and the mean length of what they are of. Raises DataError for a label with neither rows nor a name."""
+        """(C, F) the mean vector of each label, of length 1 by cosine, and the mean length of what they are of.
+
+        Raises DataError for a label with neither rows nor a name.
+        """
         seen = [part for part in (rows[0] if rows else None, names) if part is not None]
         if not seen:
             raise DataError("there are no rows, and approach.name_weight is 0: no label has a vector; set it to 1")

@@ -117,6 +117,10 @@ class DataConfig(Config):
     @model_validator(mode="after")
     def _settings_agree(self) -> DataConfig:
         cut = (0 if self.valid else self.valid_share) + (0 if self.test else self.test_share)
+        if self.train is None and (self.shots is not None or self.train_rows is not None):
+            raise ValueError(
+                "there is no train, and shots and train_rows are drawn from it; leave them out, or name it"
+            )
         if self.shots is not None and self.train_rows is not None:
             raise ValueError(
                 f"shots is {self.shots} and train_rows is {self.train_rows}: each draws training rows; "

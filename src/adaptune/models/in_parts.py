@@ -21,6 +21,8 @@ class OnFeatures(Assembly):
     They must stand in one batch, however long each is: passed together most of what is computed would be padding.
     """
 
+    _loss: LossOfFeatures
+
     @property
     def couples_rows(self) -> bool:
         return True

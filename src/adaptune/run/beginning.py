@@ -15,7 +15,7 @@ from adaptune.approaches.finetune import Finetune
 from adaptune.bundle.answers import encoder_of
 from adaptune.core.approach import LossOfFeatures, Taken
 from adaptune.core.batch import Batch, Encoded
-from adaptune.core.errors import Interrupted
+from adaptune.core.errors import Interrupted, Unsupported
 from adaptune.core.head import Head
 from adaptune.core.log import Progress, notice
 from adaptune.core.run_folder import RunDir
@@ -123,7 +123,6 @@ class Beginning:
         kitchen, own = self._kitchen, self._kitchen.assembly
         under = OnFeatures.of(own, loss, seed=self.seed)
         batches = _Planned(self._training, plan, own.backbone.tokenizer.pad_token_id)
-        own.method.prepare(own.trunk, batches(0), len(plan))
         settings = {"epochs": 1, "max_steps": None, "accumulate": 1, "prune": 0.0, "unfreeze": 0.0}
         settings |= {"learning_rate": learning_rate} if learning_rate is not None else {}
         for step in train(under, batches, kitchen.recipe.train.model_copy(update=settings), seed=self.seed):
@@ -131,6 +130,11 @@ class Beginning:
 
     @property
     def _training(self) -> list[Encoded]:
+        if self._kitchen.tokens is not None:
+            raise Unsupported(
+                f"approach {self._kitchen.assembly.approach.name!r} draws among all training rows, which are streamed; "
+                "set data.shots, or data.stream=never where they fit into memory"
+            )
         return [*self._kitchen.encoded["train"], *self._added]
 
     def _in_order(self, part: Literal["train", "valid"]) -> Iterator[Batch]:

@@ -120,7 +120,11 @@ def test_without_shots_the_labels_are_still_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"shots": 2, "train_rows": 9}, "leave one of them out"), ({"draw": 2}, "nothing would be drawn; set shots")],
+    [
+        ({"shots": 2, "train_rows": 9}, "leave one of them out"),
+        ({"draw": 2}, "nothing would be drawn; set shots"),
+        ({"train": None, "valid": "valid.csv", "shots": 2}, "leave them out, or name it"),
+    ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings: dict[str, int], message: str) -> None:
     with pytest.raises(ValidationError, match=message):

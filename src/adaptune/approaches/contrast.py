@@ -49,7 +49,7 @@ class Contrast(Approach):
     """Peak rate of these steps; none: that of the recipe, else the method's own."""
     enough: float = Field(default=0.05, ge=0)
     """The running mean of the loss, its least possible value taken away, at which the steps end early."""
-    strength: float = Field(default=1e-2, gt=0)
+    strength: float = Field(default=1e-4, gt=0)
     """L2 strength of the head, which is fitted without a look at validation rows."""
 
     def heads(self, task: Task) -> tuple[str, ...]:

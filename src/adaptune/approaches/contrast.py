@@ -65,7 +65,6 @@ class Contrast(Approach):
                 f"{self.name!r} trains the model, which method {method.name!r} leaves as it is; use another method, "
                 "such as lora, or approach=prototype"
             )
-
         if type(method).after_step is not Method.after_step:
             raise Unsupported(
                 f"method {method.name!r} follows the steps of one training, and {self.name!r} takes others before; use "
@@ -98,11 +97,11 @@ def balanced(targets: Array, labels: int, rows: int, steps: int, *, seed: int) -
     chance = random.Random(seed)
     plan, waiting = [], list[int]()
     for _ in range(steps):
-        while len(waiting) < min(labels, len(of)):
-            again = [place for place in range(len(of)) if place not in waiting]
-            chance.shuffle(again)
-            waiting += again
-        chosen, waiting = waiting[:labels], waiting[labels:]
+        while len(set(waiting)) < min(labels, len(of)):
+            waiting += chance.sample(range(len(of)), len(of))
+        chosen = list(dict.fromkeys(waiting))[:labels]
+        for place in chosen:
+            waiting.remove(place)  # its first turn; a second one waits for the next batch
         picked = [chance.sample(of[place].tolist(), min(rows, len(of[place]))) for place in chosen]
         plan.append(np.array([index for one in picked for index in one], dtype=np.int64))
     return plan

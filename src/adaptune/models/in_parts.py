@@ -54,7 +54,7 @@ class OnFeatures(Assembly):
             return super()._hidden(batch)
         order = batch.mask.sum(dim=1).argsort(stable=True)
         found, width = [], batch.mask.shape[1]
-        for places in order.split(PART):
+        for places in torch.split(order, PART):
             states = super()._hidden(chosen(batch, places.tolist(), of_items=self.head.labels_items))
             found.append(torch.nn.functional.pad(states, (0, 0, 0, width - states.shape[1])))
         return torch.cat(found)[order.argsort()]

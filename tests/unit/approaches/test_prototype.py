@@ -10,6 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from adaptune.approaches import APPROACHES
 from adaptune.approaches.prototype import Prototype
 from adaptune.core.errors import DataError, Unsupported
 from adaptune.core.types import Labels
@@ -132,7 +133,7 @@ def test_several_labels_are_given_from_a_threshold_on() -> None:
 
 def test_the_threshold_is_the_best_on_validation_rows() -> None:
     start = _Planted(
-        "multilabel", targets=np.eye(3, dtype=np.float32)[TARGETS], worth=lambda layer: float(-layer.bias[0])
+        "multilabel", targets=np.eye(3, dtype=np.float32)[TARGETS], worth=lambda layer: -layer.bias.tolist()[0]
     )
     _set(start, name_weight=0)
     assert start.layer.bias.tolist() == pytest.approx([-20 * 0.9] * 3)
@@ -184,4 +185,4 @@ def test_tasks_that_have_no_nearest_label_are_refused(
     of = TASKS.make(task)
     head = HEADS.make({"name": of.default_head})
     with pytest.raises(Unsupported, match=message):
-        Prototype.model_validate(settings).check(of, METHODS.make({"name": "none"}), head)
+        APPROACHES.make({"name": "prototype", **settings}).check(of, METHODS.make({"name": "none"}), head)

@@ -37,13 +37,13 @@ class Contrast(Approach):
 
     names: bool = True
     """Whether the name of each label is one more text of it, underscores read as spaces."""
-    steps: int = Field(default=40, ge=1)
+    steps: int = Field(default=20, ge=1)
     """Most optimizer steps."""
     labels_a_step: int = Field(default=24, ge=2)
     """Labels in a batch."""
     rows_a_label: int = Field(default=3, ge=2)
     """Most texts of each of them."""
-    temperature: float = Field(default=0.1, gt=0)
+    temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak rate of these steps; none: that of the recipe, else the method's own."""

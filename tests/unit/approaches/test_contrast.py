@@ -87,7 +87,7 @@ def test_there_is_no_batch_where_every_label_has_one_row() -> None:
         ("classify", "classify", "none", "which method 'none' leaves as it is; use another method, such as lora"),
         ("classify", "classify", "head_only", "or approach=prototype"),
         ("classify", "classify", "adalora", "'adalora' follows the steps of one training"),
-        ("tag", "tag", "lora", "learns one label of a whole text, which task 'tag' does not ask; use finetune"),
+        ("tag", "tag", "lora", "learns one label of a whole text, and task 'tag' asks another; use finetune"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(task: str, head: str, method: str, message: str) -> None:

@@ -32,8 +32,8 @@ SETFIT_STEPS = 100
 OUTSIDE = "oos"
 """Rows of CLINC150 that belong to none of its intents are left out."""
 OURS = {
-    "contrast": ("approach=contrast", "method=lora"),
-    "contrast-without-names": ("approach={name: contrast, names: false}", "method=lora"),
+    "contrast": ("approach=contrast",),
+    "contrast-without-names": ("approach={name: contrast, names: false}",),
     "prototype": ("approach={name: prototype, templates: ['{}']}",),
     "lora": ("approach=finetune", "method=lora"),
 }

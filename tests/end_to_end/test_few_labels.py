@@ -49,7 +49,8 @@ def test_contrast_on_a_few_rows_of_each_label(rows: Path, tiny_bert: Path) -> No
     recipe = _recipe(tiny_bert, "{name: contrast, steps: 4, labels_a_step: 3}", shots=4)
     run = adaptune.train(recipe, "train.device=cpu")
     assert run.report["examples"]["train"] == 12
-    assert (run.report["approach"], run.report["training"]["steps"]) == ("contrast", 0)
+    assert (run.report["approach"], run.report["method"]) == ("contrast", "full")
+    assert run.report["training"]["steps"] == 0
     steps = [json.loads(line) for line in (run.folder / "steps.jsonl").read_text().splitlines()]
     assert [(one["approach"], one["number"], one["total"]) for one in steps] == [
         ("contrast", n, 4) for n in range(1, 5)

@@ -27,10 +27,11 @@ class Contrast(Approach):
     """For few labelled rows: draws texts of one label together and others apart, then fits a head; no epochs follow.
 
     What SetFit (Tunstall et al. 2022) does with pairs, by a loss over all texts of a batch, each of which passes the
-    model once.
+    model once. Every weight learns unless a method is named; in so few steps lora gained less. Its bundles are small.
     """
 
     paper: ClassVar[str] = "Khosla et al. (2020), Supervised contrastive learning"
+    default_method = "full"
     default_epochs = 0.0
     fits_head = True
     moves_trunk = True

@@ -27,7 +27,8 @@ class Contrast(Approach):
     """For few labelled rows: draws texts of one label together and others apart, then fits a head; no epochs follow.
 
     What SetFit (Tunstall et al. 2022) does with pairs, by a loss over all texts of a batch, each of which passes the
-    model once. Every weight learns unless a method is named; in so few steps lora gained less. Its bundles are small.
+    model once. Every weight learns unless a method is named: lora, whose bundles are small, came as far in twice as
+    many steps (BANKING77, eight rows of each label, at a rate of 1e-3).
     """
 
     paper: ClassVar[str] = "Khosla et al. (2020), Supervised contrastive learning"

@@ -115,6 +115,11 @@ def test_rows_are_asked_for_where_an_approach_learns_from_them(rows: Path, tiny_
         assert message in problem
 
 
+def test_epochs_without_rows_are_refused(rows: Path, tiny_bert: Path) -> None:
+    with pytest.raises(RecipeError, match=r"train.epochs is 2, and there are no training rows; set train.epochs=0"):
+        load_recipe(_recipe(tiny_bert, "prototype", shots=0), ["method=lora", "train.epochs=2"])
+
+
 def test_a_label_that_classes_do_not_name_is_refused_with_its_rows(rows: Path, tiny_bert: Path) -> None:
     approach = "{name: prototype, classes: [bank, trains]}"
     with pytest.raises(DataError, match=r"the label 'train' is none of those .* 'trains'"):

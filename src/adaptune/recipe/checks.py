@@ -182,6 +182,22 @@ def check_approaches(source: Source, tasks: Mapping[str, OfTask], method: Method
             )
 
 
+def check_epochs(source: Source, tasks: Sequence[OfTask], train: Config | None) -> None:
+    """Without training rows there is nothing to pass over."""
+    without = any(
+        one.data is not None
+        and one.approach is not None
+        and not one.approach.needs_rows
+        and (one.data.train is None or one.data.shots == 0)
+        for one in tasks
+    )
+    if without and isinstance(train, TrainConfig) and train.epochs:
+        source.report(
+            "train.epochs",
+            f"train.epochs is {train.epochs:g}, and there are no training rows; set train.epochs=0, or name some",
+        )
+
+
 def check_calibration(source: Source, tasks: Mapping[str, OfTask], evaluate: Config | None) -> None:
     """Thresholds are for heads that have them, and rows out of scope for a score that is measured on them.
 

@@ -110,7 +110,8 @@ def test_by_one_given_strength_the_layer_is_at_its_optimum_on_features_of_length
     fit_head(assembly, train(0), 1e-3)
     features, labels = collect(assembly, train(0))
     usual = float(features.norm(dim=1).mean())
-    model = LogisticRegression(C=1 / (1e-3 * len(labels)), tol=1e-8, max_iter=10_000)
+    # Of two labels scikit-learn has one vector, the difference of our two: its square is twice the sum of theirs.
+    model = LogisticRegression(C=2 / (1e-3 * len(labels)), tol=1e-8, max_iter=10_000)
     model.fit((features / usual).double().numpy(), labels.numpy())
     with torch.no_grad():
         outputs = assembly.head.linear(assembly.layer)(features)

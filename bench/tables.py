@@ -17,6 +17,7 @@ from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
+from few_table import relations
 from few_table import section as few
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
@@ -59,6 +60,9 @@ def sections() -> Iterator[str]:
     if runs := {name: run for folder in sorted((RESULTS / "few").glob("*")) for name, run in load(folder).items()}:
         about, names, rows, after = few(list(runs.values()))
         yield f"{about}\n{table(names, rows)}{after}"
+    if runs := load(RESULTS / "episodes"):
+        about, names, rows = relations(runs["episodes/fewrel-pubmed"])
+        yield f"{about}\n{table(names, rows)}"
     if runs := load(RESULTS / "serving"):
         yield serving(runs["serving/bundles"])
 

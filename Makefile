@@ -12,8 +12,8 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench bench-throughput \
-	bench-quality bench-large bench-serving bench-generating bench-score results-zero
+.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-few results-zero \
+	bench bench-throughput bench-quality bench-large bench-serving bench-generating bench-score
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -49,6 +49,11 @@ results-tasks: $(VENV)/.core  ## the same with one shrunk run of every task, two
 
 results-zero: $(VENV)/.core  ## the same without training, and from few rows: prompts, contrast, prototypes (about 20 minutes on one thread)
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evidence.py zero $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60)
+	@$(BIN)/python bench/tables.py
+
+results-few: $(VENV)/.core  ## the same with few rows of each label, beside SetFit, two runs at once
+	@$(ENVIRONMENTS) --only setfit
+	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python bench/evidence.py few $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),45) --workers 2
 	@$(BIN)/python bench/tables.py
 
 bench: bench-throughput bench-quality  ## both of the following, then docs/bench.md; give them a quiet machine

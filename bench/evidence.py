@@ -4,7 +4,8 @@
 
 Runs whose JSON is there are skipped; none is started once the budget (minutes) is spent. ADAPTUNE_DATA names the data
 folder; FOLDER holds minilm/, e5/, smollm2/, splade/ in transformers' layout (without it the hub ids of the recipes are
-used). What the group `tasks` runs stands in bench/task_jobs.py.
+used). What the groups `tasks` and `few` run stands in bench/task_jobs.py and
+bench/few_jobs.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any, ClassVar, Protocol
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.methods import METHODS
 from adaptune.recipe import load_recipe
+from few_jobs import FewRun, few_jobs
 from task_jobs import task_runs
 from zero_jobs import ZeroRun, zero_runs
 
@@ -263,6 +265,8 @@ def zero_jobs() -> Iterator[Zero]:
         yield Zero(run)
 
 
+FEW = "few"
+"""The group that other systems take part in, each in an environment of its own."""
 GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun | Zero]]] = {
     "zero": zero_jobs,
     "main": main_jobs,
@@ -276,7 +280,12 @@ GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun | Zero]]] = {
 def main() -> None:
     """Every run of a group that is not there yet, within the budget."""
     options = parse()
-    jobs = [job for job in GROUPS[options.group]() if options.only in (None, job.recipe)]
+    made: Iterator[Job | PeerRun | Zero | FewRun]
+    if options.group == FEW:
+        made = few_jobs(options.environments.resolve(), smoke=options.smoke)
+    else:
+        made = GROUPS[options.group]()
+    jobs = [job for job in made if options.only in (None, job.recipe)]
     results = ROOT / "results" / options.group
     left = carry_out(jobs, results, minutes=options.budget, models=options.models, workers=options.workers)
     print(f"{left} runs left for another time, or failed" if left else "every run is there")
@@ -311,13 +320,17 @@ def carry_out(
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("group", choices=sorted(GROUPS))
+    parser.add_argument("group", choices=sorted([*GROUPS, FEW]))
     parser.add_argument("--only", metavar="RECIPE", help="the runs of one recipe")
     parser.add_argument("--models", type=Path, help="folder with minilm/, e5/, smollm2/, splade/")
     parser.add_argument("--budget", type=float, default=60, help="minutes (default: 60)")
     parser.add_argument(
         "--workers", type=int, default=1, help="runs at once (default: 1); set OMP_NUM_THREADS for each"
     )
+    parser.add_argument(
+        "--environments", type=Path, default=ROOT / ".bench", help="of other systems, for `few` (default: .bench)"
+    )
+    parser.add_argument("--smoke", action="store_true", help="`few`: one set, two numbers of shots, one draw")
     return parser.parse_args()
 
 

@@ -17,6 +17,8 @@ from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
+from few_table import relations
+from few_table import section as few
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
 from zero_table import ABOUT as ZERO
@@ -60,6 +62,12 @@ def sections() -> Iterator[str]:
         yield rates(runs)
     if runs := zero():
         yield f"{ZERO}\n{table(ZERO_NAMES, zero_rows(runs))}"
+    if runs := {name: run for folder in sorted((RESULTS / "few").glob("*")) for name, run in load(folder).items()}:
+        about, names, rows, after = few(list(runs.values()))
+        yield f"{about}\n{table(names, rows)}{after}"
+    if runs := load(RESULTS / "episodes"):
+        about, names, rows = relations(runs["episodes/fewrel-pubmed"])
+        yield f"{about}\n{table(names, rows)}"
     if runs := load(RESULTS / "serving"):
         yield serving(runs["serving/bundles"])
 

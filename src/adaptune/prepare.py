@@ -12,6 +12,7 @@ from typing import Any
 
 from adaptune.core.errors import AdaptuneError, DataError, Unsupported, nearest
 from adaptune.core.log import warn
+from adaptune.core.types import Labels
 from adaptune.data.doctor import Findings, diagnose
 from adaptune.data.load import Splits, load_splits
 from adaptune.data.stored import answered
@@ -52,8 +53,10 @@ def prepare(recipe: Recipe) -> Prepared:
     packs(recipe.train, recipe.method, recipe.head, roles_of(settings))  # refuses what cannot be
     _refuse_learning_nothing(recipe)
     splits = load_splits(recipe.data, recipe.task, seed=recipe.seed)
-    findings = diagnose(splits.parts, recipe.task)
+    known = () if recipe.approach.needs_rows else labels_of(recipe, splits).names
+    findings = diagnose(splits.parts, recipe.task, known=known)
     _check_scope_label(recipe, splits)
+    _check_thresholds(recipe, splits)
     if findings.errors:
         raise DataError("\n".join(str(finding) for finding in findings.errors))
     for finding in findings.warnings:
@@ -61,12 +64,29 @@ def prepare(recipe: Recipe) -> Prepared:
     return Prepared(splits, findings, splits.columns, _fingerprint(recipe, splits))
 
 
+def _check_thresholds(recipe: Recipe, splits: Splits) -> None:
+    """There are validation rows to set thresholds on. Raises DataError."""
+    for key in ("abstain", "out_of_scope"):
+        if not splits.valid and getattr(recipe.evaluate, key) is not None:
+            raise DataError(
+                f"evaluate.{key} sets a threshold on validation rows, and there are none; name them as data.valid, or "
+                "leave it out"
+            )
+
+
+def labels_of(recipe: Recipe, splits: Splits) -> Labels:
+    """The label inventory: that of the training rows, unless the approach's settings name another. Raises DataError."""
+    if known := recipe.approach.known_labels or splits.named:
+        return Labels(known)
+    return recipe.approach.labels(recipe.task, answered(splits.train))
+
+
 def _check_scope_label(recipe: Recipe, splits: Splits) -> None:
     """The label out of scope is one that is learned. Raises DataError."""
     label = recipe.data.out_of_scope_label
     if label is None:
         return
-    names = recipe.approach.labels(recipe.task, answered(splits.train)).names
+    names = labels_of(recipe, splits).names
     if label not in names:
         raise DataError(
             f"data.out_of_scope_label is {label!r}, which no training row has{nearest(label, names)}; where such rows "

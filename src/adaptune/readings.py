@@ -12,9 +12,8 @@ from adaptune.core.errors import DataError
 from adaptune.data.encode import encode
 from adaptune.data.encode_raw import masked_once
 from adaptune.data.readings import AsRead, readings_of
-from adaptune.data.stored import answered
 from adaptune.models.load import load_backbone
-from adaptune.prepare import prepare
+from adaptune.prepare import labels_of, prepare
 from adaptune.recipe import Recipe
 
 PartName = Literal["train", "valid", "test"]
@@ -41,7 +40,7 @@ def read_rows(recipe: Recipe, *, part: PartName = "train", first: int = 1, rows:
     examples = prepared.splits.parts[part]
     if not first <= len(examples):
         raise DataError(f"there is no row {first} of {part}: it has {len(examples):,} rows; choose one of these")
-    labels = recipe.approach.labels(recipe.task, answered(prepared.splits.train))
+    labels = labels_of(recipe, prepared.splits)
     if recipe.method.start is not None:
         labels = continued_labels(recipe.method.start, recipe.task, labels)
     backbone = load_backbone(recipe.model, words=recipe.head.reads_words, weights=False)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from adaptune.approaches import APPROACHES
 from adaptune.core.approach import Approach
+from adaptune.core.batch import Batch
 from adaptune.core.catalogue import section
+from adaptune.core.head import LossSum
 from adaptune.core.types import Example, Labels, OfSequence, Row, Sequence
+from adaptune.models.assembly import Assembly
+from adaptune.models.in_parts import PART, OnFeatures
 
 LABELS = Labels(("no", "yes"), (24, 24))
 SETTINGS: dict[str, dict[str, Any]] = {}
@@ -49,3 +55,32 @@ def test_a_row_reads_alike_with_and_without_its_label(approach: Approach) -> Non
 def test_it_says_whether_it_rewrites_rows(approach: Approach) -> None:
     if not approach.rewrites:
         assert approach.put(EXAMPLE, LABELS, mask="[MASK]") is EXAMPLE
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_a_batch_passed_in_parts_of_like_length_gives_the_same_states(
+    family: str,
+    assemble: Callable[..., Assembly],
+    batch_for: Callable[..., Batch],
+    hidden_of: Callable[..., torch.Tensor],
+) -> None:
+    assembly = assemble(family, {"name": "lora"})
+    batch = batch_for(assembly, 3 * PART + 5)
+    under = OnFeatures.of(assembly, _sum_of_features, seed=1)
+    torch.testing.assert_close(hidden_of(under, batch), hidden_of(assembly, batch), rtol=0, atol=1e-5)
+
+
+def test_a_loss_over_features_trains_the_method_and_not_the_head(
+    assemble: Callable[..., Assembly], batch_for: Callable[..., Batch]
+) -> None:
+    assembly = assemble("bert", {"name": "lora"})
+    under = OnFeatures.of(assembly, _sum_of_features, seed=1)
+    assert under.couples_rows
+    torch.autograd.backward(under(batch_for(assembly, 2 * PART)).total)
+    learns = [p for p in assembly.trunk.parameters() if p.requires_grad]
+    assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in learns)
+    assert all(p.grad is None for p in (*assembly.layer.parameters(), *under.layer.parameters()))
+
+
+def _sum_of_features(features: torch.Tensor, targets: torch.Tensor) -> LossSum:
+    return LossSum(features.square().sum(), torch.tensor(len(targets)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -127,3 +128,45 @@ def test_a_run_of_the_group_zero_is_a_row_with_what_it_learned_from(bench: Calla
             "test_rows=300",
         ]
     ]
+
+
+def _few(system: str, shots: int, accuracy: float, seconds: float, draw: int = 1) -> dict[str, Any]:
+    return {
+        "set": "banking77",
+        "system": system,
+        "shots": shots,
+        "draw": draw,
+        "accuracy": accuracy,
+        "seconds": seconds,
+        "shrunk": "test rows",
+    }
+
+
+def test_few_rows_are_a_line_a_system_and_compared_on_equal_rows(bench: Callable[[str], Any]) -> None:
+    table = bench("few_table")
+    ours = [_few("contrast", shots, 0.5 + shots / 100, 10) for shots in table.SHOTS]
+    runs = [*ours, _few("contrast", 1, 0.53, 20, draw=2), _few("setfit", 1, 0.50, 40), _few("setfit", 4, 0.56, 60)]
+    _, names, rows, after = table.section(runs)
+    assert names[2:7] == ("1 shot", "2 shots", "4 shots", "8 shots", "16 shots")
+    assert rows == [
+        ["banking77", "`contrast`", "52.0", "52.0", "54.0", "58.0", "66.0", "**56.4**", "12", "2"],
+        ["banking77", "`setfit`", "50.0", "-", "56.0", "-", "-", "-", "50", "1"],
+    ]
+    assert "`contrast` - SetFit: -0.5 points over 2 pairs of runs, in 0.20 of its time." in after
+    assert after.endswith("Shrunk: test rows.\n")
+
+
+def test_runs_with_few_rows_are_of_recipes_that_load(
+    bench: Callable[[str], Any], data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADAPTUNE_DATA", str(data("clinc150").parent))
+    jobs = bench("few_jobs")
+    files = jobs.write_sets("clinc150", tmp_path)
+    assert '"oos"' not in Path(files["train"]).read_text()
+    whole = list(jobs.few_jobs(tmp_path))
+    assert len({job.file(tmp_path) for job in whole}) == len(whole) == 80
+    for name, overrides in jobs.OURS.items():
+        run = next(job for job in whole if job.system == name)
+        content = {"task": "classify", "model": "a/model", "data": run.settings(files)}
+        (tmp_path / "recipe.yaml").write_text(json.dumps(content))
+        assert load_recipe(tmp_path / "recipe.yaml", overrides).data.shots == 1

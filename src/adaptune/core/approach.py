@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 from adaptune.core.backbone import Roles
 from adaptune.core.config import Part
-from adaptune.core.head import Head
+from adaptune.core.head import Head, LossSum
 from adaptune.core.lazy import torch
 from adaptune.core.method import Method
 from adaptune.core.task import Task
@@ -29,6 +29,10 @@ class Taken:
     """Mean over labelled items."""
     tokens: int
     """Real tokens read in it."""
+
+
+LossOfFeatures: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], LossSum]"
+"""(N, F) what a head's last linear layer reads, and the targets, as in a Batch -> their loss."""
 
 
 class Start(Protocol):
@@ -63,11 +67,17 @@ class Start(Protocol):
     def score(self) -> float:
         """The assembly's metric on the validation rows, as it stands."""
 
+    def choose(self, ways: Several[Callable[[], None]]) -> int:
+        """Set the head's layer the way that is best on the validation rows, and say which; of one none is looked at."""
+
     def fit(self, strength: float) -> None:
         """Put the head's last linear layer at its optimum on the training rows, by this L2 strength."""
 
-    def learn(self, head: Head, plan: Several[Array], *, learning_rate: float | None) -> Iterator[Taken]:
-        """Train the trunk under another head, one step a batch; who iterates may stop early.
+    def add(self, texts: Several[tuple[str, str]]) -> None:
+        """Texts with their labels that from here on follow the training rows."""
+
+    def learn(self, loss: LossOfFeatures, plan: Several[Array], *, learning_rate: float | None) -> Iterator[Taken]:
+        """Train the trunk by a loss over features, one step a batch; who iterates may stop early.
 
         `plan`: for each batch the indices of its training sequences. `learning_rate`: the peak; None: the recipe's,
         else the method's own.
@@ -143,8 +153,13 @@ class Approach(Part, ABC):
     def check_family(self, roles: Roles) -> None:
         """Refuse a model family before its weights are loaded. Raises Unsupported."""
 
+    @property
+    def known_labels(self) -> tuple[str, ...]:
+        """The label inventory where its settings name it; empty: that of the training rows."""
+        return ()
+
     def labels(self, task: Task, examples: Several[Example]) -> Labels:
-        """The label inventory, from the training examples unless it is given otherwise. Raises DataError."""
+        """The label inventory of training examples. Raises DataError."""
         return task.labels(examples)
 
     def settled(self, examples: Several[Example], labels: Labels, *, seed: int) -> Self:

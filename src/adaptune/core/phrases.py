@@ -1,4 +1,4 @@
-"""A calibration in sentences, for the command line and the model card. Imports nothing heavy."""
+"""A calibration in sentences, and the name of a label as a text. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -35,3 +35,8 @@ def calibration_lines(calibration: Mapping[str, Any]) -> list[str]:
             line += f", finds {worth['found']:.1%} of those out of scope, AUROC {worth['auroc']:.4f}"
         lines.append(line)
     return lines
+
+
+def spoken(name: str) -> str:
+    """`card_arrival` as people would write it."""
+    return " ".join(name.replace("_", " ").split()) or name

@@ -127,6 +127,17 @@ class Batches:
         return len(self.plan(epoch, kept))
 
 
+class NoBatches:
+    """The epochs of a training that takes no step."""
+
+    def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        return iter(())
+
+    def per_epoch(self) -> int:
+        """None."""
+        return 0
+
+
 def cut(order: NDArray[np.int64], lengths: NDArray[np.int64], budget: Budget) -> Iterator[NDArray[np.int64]]:
     """Consecutive pieces of `order`, each within the budget."""
     start, longest = 0, 0

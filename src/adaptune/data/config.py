@@ -20,10 +20,10 @@ _COLUMN = {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}
 class DataConfig(Config):
     """Where the rows are, and how they are read."""
 
-    train: str = Field(min_length=1)
+    train: str | None = Field(default=None, min_length=1)
     """The training rows: a file, a pattern of several (`fold*.json`), a folder of brat's .ann and .txt files, two files
     whose lines belong together (`train.{de,en}`, sources first), or `hub:NAME` (`hub:NAME:CONFIG`, `hub:NAME@SPLIT`)
-    for a data set of a hub."""
+    for a data set of a hub; none: for an approach that needs none."""
     valid: str | None = Field(default=None, min_length=1)
     """Rows that decide when training stops and which weights are kept; none: cut from the training rows."""
     test: str | None = Field(default=None, min_length=1)
@@ -50,6 +50,11 @@ class DataConfig(Config):
     """Share of the training rows that is cut off where `test` is not given; 0: no test."""
     train_rows: int | None = Field(default=None, ge=1)
     """At most so many training rows, drawn by the seed with every class in its share; none: all of them."""
+    shots: int | None = Field(default=None, ge=0)
+    """At most so many training rows of each label, drawn by `draw`, fewer shots among more; none: all rows. 0: none but
+    the names of their labels, for an approach that needs no labelled rows."""
+    draw: int = Field(default=1, ge=0)
+    """Which draw of `shots`: another number gives other rows, whatever the recipe's seed."""
     valid_rows: int | None = Field(default=None, ge=1)
     """At most so many validation rows, drawn likewise; none: all, but 1,000 where cut from rows that are streamed."""
     test_rows: int | None = Field(default=None, ge=1)
@@ -110,8 +115,19 @@ class DataConfig(Config):
         return value
 
     @model_validator(mode="after")
-    def _leave_rows_to_train_on(self) -> DataConfig:
+    def _settings_agree(self) -> DataConfig:
         cut = (0 if self.valid else self.valid_share) + (0 if self.test else self.test_share)
+        if self.train is None and (self.shots is not None or self.train_rows is not None):
+            raise ValueError(
+                "there is no train, and shots and train_rows are drawn from it; leave them out, or name it"
+            )
+        if self.shots is not None and self.train_rows is not None:
+            raise ValueError(
+                f"shots is {self.shots} and train_rows is {self.train_rows}: each draws training rows; "
+                "leave one of them out"
+            )
+        if self.shots is None and self.draw != 1:
+            raise ValueError(f"draw is {self.draw}, and nothing would be drawn; set shots, or leave it out")
         if cut >= 1:
             raise ValueError(
                 f"valid_share and test_share are {cut:g} together, which leaves no rows to train on; lower them"

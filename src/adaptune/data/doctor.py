@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adaptune.core.errors import DataError
+from adaptune.core.errors import DataError, nearest
 from adaptune.core.task import Task
 from adaptune.core.types import Example
 from adaptune.data.findings import LISTED, SHOWN, Finding, Findings, Level
@@ -25,10 +25,13 @@ UNEVEN = 10
 """How many times the smallest class the largest must be to be named."""
 
 
-def diagnose(splits: Mapping[str, Sequence[Example]], task: Task, rejected: Sequence[Rejected] = ()) -> Findings:
+def diagnose(
+    splits: Mapping[str, Sequence[Example]], task: Task, rejected: Sequence[Rejected] = (), *, known: Sequence[str] = ()
+) -> Findings:
     """Every check of the parts of a run (`train`, and `valid`, `test` where there are such); pure.
 
-    `rejected` are rows that could not be read or understood; each kind of them is an error.
+    `rejected` are rows that could not be read or understood; each kind of them is an error. `known`: the labels, where
+    they are not those of the training rows.
     """
     parts = [Part(name, examples, outline(examples)) for name, examples in splits.items() if examples]
     texts = _numbered([part.outline.texts for part in parts])
@@ -36,7 +39,7 @@ def diagnose(splits: Mapping[str, Sequence[Example]], task: Task, rejected: Sequ
     found = [*_rejections(rejected)]
     for part, text, answer in zip(parts, texts, answers, strict=True):
         found += [*_flagged(part), *_repeated(part, text, answer)]
-    found += [*_unknown_labels(parts, task), *_leaks(parts, texts), *_contradictions(parts, texts, answers)]
+    found += [*_unknown_labels(parts, task, known), *_leaks(parts, texts), *_contradictions(parts, texts, answers)]
     counts = {part.name: part.outline.class_counts() for part in parts}
     found += _shares(counts.get("train", {}))
     return Findings((), {part.name: len(part.examples) for part in parts}, counts).plus(found)
@@ -112,16 +115,22 @@ def _repeated(part: Part, texts: Numbers, answers: Numbers) -> Iterator[Finding]
         yield _finding("warning", text, again, _pairs(part.examples, part.examples, same))
 
 
-def _unknown_labels(parts: Sequence[Part], task: Task) -> Iterator[Finding]:
-    """Labels that no training row shows cannot be learned."""
+def _unknown_labels(parts: Sequence[Part], task: Task, known: Sequence[str]) -> Iterator[Finding]:
+    """Labels that no training row shows, and that are not known otherwise, cannot be learned."""
+    if known:
+        for part in parts:
+            for label, rows in _by_unknown_label(part.outline, known).items():
+                text = f"{part.name}: the label {label!r} is none of those that are told apart{nearest(label, known)}"
+                yield _finding("error", text, rows, _where(part.examples))
+        return
     train = [example for part in parts if part.name == "train" for example in answered(part.examples)]
     try:
-        known = task.labels([example for example in train if example.expected is not None])
+        learned = task.labels([example for example in train if example.expected is not None])
     except DataError as error:
         yield Finding("error", str(error))
         return
     for part in parts:
-        for label, rows in _by_unknown_label(part.outline, known.names).items():
+        for label, rows in _by_unknown_label(part.outline, learned.names).items():
             advice = f"add training rows of it, or correct or remove {'this row' if len(rows) == 1 else 'these rows'}"
             text = f"{part.name}: the label {label!r} stands in no training row; {advice}"
             yield _finding("error", text, rows, _where(part.examples))

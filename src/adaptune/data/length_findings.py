@@ -17,6 +17,8 @@ def length_findings(
     examples: Sequence[Example], tokenizer: Any, max_length: int, *, writing: Writing | None, spans: bool
 ) -> Sequence[Finding]:
     """`writing`: how texts become tokens, where the head writes; `spans`: whether it answers with parts of a text."""
+    if not examples:
+        return ()
     if writing is not None:
         return written(examples, tokenizer, writing, max_length).findings()
     if any(sequence.prompt is not None for example in examples for sequence in example.sequences):

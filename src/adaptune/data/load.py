@@ -16,6 +16,7 @@ from adaptune.data.corpus import read_corpus
 from adaptune.data.formats.hub import Drawn
 from adaptune.data.outline import UNLABELLED
 from adaptune.data.read import examples_of, read
+from adaptune.data.shots import few, fewer
 from adaptune.data.split import cut, same_text
 from adaptune.data.stored import Stored, answered
 from adaptune.data.stream import load_examples
@@ -44,6 +45,8 @@ class Splits:
 
     out_of_scope: Sequence[Example] = ()
     """Without labels, and in no part: rows that belong to none of the labels."""
+    named: tuple[str, ...] = ()
+    """The labels of training rows of which none are learned from (`shots` is 0)."""
 
     @property
     def parts(self) -> dict[str, Sequence[Example]]:
@@ -74,9 +77,10 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
         return found.examples
 
     corpus = _corpus(config, task, fingerprints)
-    train = part("train")
-    assert train is not None, "data.train is required"
+    train: Sequence[Example] = part("train") or ()
     test, valid = part("test"), part("valid")
+    if config.train is None:  # nothing can be cut from it
+        test, valid = test or (), valid or ()
     most = {name: getattr(config, f"{name}_rows") for name in ("train", "valid", "test")}
     if test is None and config.test_share > 0:
         train, test = _cut(train, task, config.test_share, seed, "test")
@@ -84,13 +88,26 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
     if valid is None:
         train, valid = _cut(train, task, config.valid_share, seed + 1, "valid")
         most["valid"] = most["valid"] or _most_cut(valid, "valid")
-    train = draw(train, task, most["train"], seed + 2)
+    named = task.labels(answered(train)).names if config.shots == 0 else ()
+    train = draw(_shots(train, config), task, most["train"], seed + 2)
     valid = draw(valid, task, most["valid"], seed + 3)
     test = draw(test or [], task, most["test"], seed + 4)
     if (corpus := _corpus(config, task, fingerprints)) is not None or task.pools:
         valid, test = task.pooled(valid, corpus), task.pooled(test, corpus)
     beside = _out_of_scope(config, task, rejected, fingerprints)
-    return Splits(_settled(train), _settled(valid), _settled(test), tuple(rejected), fingerprints, columns, beside)
+    return Splits(
+        _settled(train), _settled(valid), _settled(test), tuple(rejected), fingerprints, columns, beside, named
+    )
+
+
+def _shots(train: Sequence[Example], config: DataConfig) -> Sequence[Example]:
+    """The rows that `shots` leaves; labels with fewer rows are told."""
+    if config.shots is None:
+        return train
+    taken = _taken(train, few(train, config.shots, config.draw))
+    if (short := fewer(taken, config.shots)) is not None:
+        notice(short)
+    return taken
 
 
 def _out_of_scope(

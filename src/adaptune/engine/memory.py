@@ -11,6 +11,7 @@ from adaptune.core.chosen import chosen, units_of
 from adaptune.core.errors import TrainingError
 from adaptune.core.head import Head
 from adaptune.core.log import warn
+from adaptune.models.assembly import Assembly
 from adaptune.models.joint import Joint, Learner
 
 
@@ -39,10 +40,10 @@ class Parts:
                 f"{what}, and {self._processes} processes wait for each other; lower train.batch_tokens"
             )
         for batch in batches:
-            if (head := self._head(batch)).couples_rows:
+            if (part := self._part(batch)).couples_rows:
                 raise TrainingError(
-                    f"{what}, and head {head.name!r} compares the rows of a batch with each other, so that it cannot "
-                    "be computed in parts; lower train.batch_rows or train.batch_tokens, or set "
+                    f"{what}, and the loss of head {part.head.name!r} compares the rows of a batch with each other, so "
+                    "that it cannot be computed in parts; lower train.batch_rows or train.batch_tokens, or set "
                     "train.gradient_checkpointing=true"
                 )
         if all(len(self._units(batch)) <= self.count for batch in batches):
@@ -61,9 +62,12 @@ class Parts:
             )
             self._said = self.count
 
+    def _part(self, batch: Batch) -> Assembly:
+        part = self._learner.of[batch.task] if isinstance(self._learner, Joint) and batch.task else None
+        return part or self._learner.parts[0]
+
     def _head(self, batch: Batch) -> Head:
-        parts = self._learner.of[batch.task] if isinstance(self._learner, Joint) and batch.task else None
-        return (parts or self._learner.parts[0]).head
+        return self._part(batch).head
 
     def _units(self, batch: Batch) -> list[list[int]]:
         return units_of(batch, whole_rows=self._head(batch).whole_rows)

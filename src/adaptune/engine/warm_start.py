@@ -32,14 +32,17 @@ def warm_start(
     if linear is None:
         return None
     features, labels = collect(assembly, train)
-    mean, deviation = spread_of(features)
+    mean, deviation = features.mean(dim=0), features.std(dim=0)
+    # Of a constant feature what varies is rounding; weights on a dead one (some models have them) would be huge.
+    deviation[deviation <= 1e-5 * torch.maximum(features.abs().amax(dim=0), deviation.max())] = math.inf
     loss_of = partial(assembly.head.convex_loss, assembly.layer)
     best, lowest, state = -math.inf, math.inf, assembly.layer.state_dict()
     with assembly.remembering():  # every strength is judged on the same rows, and the head alone changes
         valid_features, valid_labels = collect(assembly, valid)
         for weight, bias in fit((features - mean) / deviation, labels, linear.out_features, loss_of=loss_of):
-            _put(linear, weight / deviation, bias, mean)
             with torch.no_grad():
+                linear.weight.copy_(weight / deviation)
+                linear.bias.copy_(bias - linear.weight @ mean)
                 loss = float(loss_of(linear(valid_features), valid_labels))
             metric = evaluate()
             if metric <= best and loss > lowest:
@@ -52,38 +55,24 @@ def warm_start(
 
 
 def fit_head(assembly: Assembly, train: Iterable[Batch], strength: float) -> None:
-    """The same by one L2 strength that is given, so that no validation row is looked at.
+    """The same by one L2 strength that is given, on features as they are but of length 1 on average, in place.
 
-    Raises Unsupported for a head without such a fit.
+    No validation row is looked at. Of few rows features keep their variance: that of a few would be taken for all of
+    it (BANKING77 and CLINC150 by all-MiniLM-L6-v2, 1 to 8 rows of each label: 0 to 3 points better). Raises
+    Unsupported for a head without such a fit.
     """
     linear = assembly.head.linear(assembly.layer)
     if linear is None:
         raise Unsupported(f"head {assembly.head.name!r} has no linear layer that can be fitted before training")
     features, labels = collect(assembly, train)
-    mean, deviation = spread_of(features)
+    usual = features.norm(dim=1).mean()
     loss_of = partial(assembly.head.convex_loss, assembly.layer)
     [(weight, bias)] = fit(
-        (features - mean) / deviation, labels, linear.out_features, strengths=(strength,), loss_of=loss_of
+        features / usual, labels, linear.out_features, strengths=(strength,), loss_of=loss_of, iterations=200
     )
-    _put(linear, weight / deviation, bias, mean)
-
-
-def spread_of(features: Tensor) -> tuple[Tensor, Tensor]:
-    """(F) mean and standard deviation; infinity for a feature that does not vary.
-
-    Of a constant feature what varies is rounding; weights on a dead one (some models have them) would be huge.
-    """
-    mean = features.mean(dim=0)
-    deviation = features.std(dim=0) if len(features) > 1 else torch.zeros_like(mean)
-    deviation[deviation <= 1e-5 * torch.maximum(features.abs().amax(dim=0), deviation.max())] = math.inf
-    return mean, deviation
-
-
-def _put(linear: nn.Linear, weight: Tensor, bias: Tensor, mean: Tensor) -> None:
-    """A layer on features less their mean, as one on the features themselves."""
     with torch.no_grad():
-        linear.weight.copy_(weight)
-        linear.bias.copy_(bias - linear.weight @ mean)
+        linear.weight.copy_(weight / usual)
+        linear.bias.copy_(bias)
 
 
 @torch.inference_mode()

@@ -96,6 +96,11 @@ class Assembly(nn.Module):
             )
 
     @property
+    def couples_rows(self) -> bool:
+        """Whether its loss compares the rows of a batch with each other."""
+        return self.head.couples_rows
+
+    @property
     def parts(self) -> tuple[Assembly, ...]:
         """What has a head of its own: this, as the only one."""
         return (self,)

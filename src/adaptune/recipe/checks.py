@@ -25,7 +25,7 @@ from adaptune.data.read import files_of
 from adaptune.engine.config import TrainConfig
 from adaptune.evaluate.config import EvaluateConfig
 from adaptune.heads import HEADS
-from adaptune.recipe.phrases import problems_of, shown, switched, unknown
+from adaptune.recipe.phrases import missing, problems_of, shown, switched, unknown
 from adaptune.recipe.source import Source, beside
 from adaptune.recipe.values import DEFAULT_APPROACH
 from adaptune.tasks import TASKS
@@ -53,12 +53,26 @@ def task_at(source: Source, place: str) -> OfTask:
     if task is not None and head is not None and approach is not None:
         head = _fitted(source, f"{below}head", head, task, approach)
     data = settings_at(source, f"{below}data", DataConfig)
+    if data is not None and approach is not None:
+        _check_rows(source, f"{below}data", data, approach)
     if task is not None:
         _check_metric(source, task, head)
         _check_columns(source, f"{below}data.columns", task)
     for key in ("train", "valid", "test", "corpus", "out_of_scope"):
         check_file(source, f"{below}data.{key}")
     return OfTask(task, head, approach, data)
+
+
+def _check_rows(source: Source, path: str, data: DataConfig, approach: Approach) -> None:
+    """There are rows to learn from, where the approach needs some."""
+    if data.train is None and approach.needs_rows:
+        source.report(path, missing(f"{path}.train", DataConfig, "train"))
+    elif data.shots == 0 and approach.needs_rows:
+        source.report(
+            f"{path}.shots",
+            f"{path}.shots is 0, and approach {approach.name!r} learns from labelled rows; use approach=prototype, or "
+            "set it to 1 or more",
+        )
 
 
 def part_at(source: Source, path: str, catalogue: Catalogue[P], default: str | None) -> P | None:
@@ -146,7 +160,7 @@ def check_steps(source: Source, method: Method | None, train: Config | None) -> 
 
 def check_approaches(source: Source, tasks: Mapping[str, OfTask], method: Method | None, *, shared: bool) -> None:
     """An approach fits its task, head and method; `tasks` by where they stand, `shared`: with one adapter for all."""
-    for place, (task, head, approach, _) in tasks.items():
+    for place, (task, head, approach, data) in tasks.items():
         path = f"{place}.approach" if place else "approach"
         if task is None or head is None or approach is None or method is None:
             continue
@@ -160,6 +174,28 @@ def check_approaches(source: Source, tasks: Mapping[str, OfTask], method: Method
                 f"{path}: {approach.name!r} trains the method before the tasks do, which those with shared adapters "
                 "cannot each; set adapters=separate, or leave it out",
             )
+        if shared and data is not None and (data.train is None or data.shots == 0):
+            source.report(
+                path,
+                f"{path}: {approach.name!r} has no training rows, and tasks with shared adapters are mixed by their "
+                "numbers; set adapters=separate",
+            )
+
+
+def check_epochs(source: Source, tasks: Sequence[OfTask], train: Config | None) -> None:
+    """Without training rows there is nothing to pass over."""
+    without = any(
+        one.data is not None
+        and one.approach is not None
+        and not one.approach.needs_rows
+        and (one.data.train is None or one.data.shots == 0)
+        for one in tasks
+    )
+    if without and isinstance(train, TrainConfig) and train.epochs:
+        source.report(
+            "train.epochs",
+            f"train.epochs is {train.epochs:g}, and there are no training rows; set train.epochs=0, or name some",
+        )
 
 
 def check_calibration(source: Source, tasks: Mapping[str, OfTask], evaluate: Config | None) -> None:

@@ -19,6 +19,7 @@ from adaptune.recipe.checks import (
     built,
     check_approaches,
     check_calibration,
+    check_epochs,
     check_file,
     check_steps,
     part_at,
@@ -214,6 +215,7 @@ def _common(source: Source, out: Path, tasks: Sequence[OfTask]) -> dict[str, Any
     if train is not None and usual.default_epochs is not None and source.at("train.epochs") is None:
         sections["train"] = train.model_copy(update={"epochs": usual.default_epochs})
     check_steps(source, method, sections["train"])
+    check_epochs(source, tasks, sections["train"])
     given = {key: source.sections[key] for key in RunSettings.model_fields if key in source.sections}
     run = built(source, "", RunSettings, given)
     check_file(source, "method.start")

@@ -73,13 +73,18 @@ def unknown(where: str, key: str, known: Sequence[str]) -> str:
     return f"{where!r} is not known{hint}"
 
 
+def missing(where: str, model: type[BaseModel], name: str) -> str:
+    """The problem of a value that must be there."""
+    field = model.model_fields.get(name)
+    return f"{where!r} is missing" + (f": {field.description}" if field and field.description else "")
+
+
 def _phrase(where: str, location: tuple[str | int, ...], details: list[ErrorDetails], model: type[BaseModel]) -> str:
     detail = details[0]
     if detail["type"] == "extra_forbidden":
         return unknown(where, str(location[-1]), list(_model_at(model, location[:-1]).model_fields))
     if detail["type"] == "missing":
-        field = _model_at(model, location[:-1]).model_fields.get(str(location[-1]))
-        return f"{where!r} is missing" + (f": {field.description}" if field and field.description else "")
+        return missing(where, _model_at(model, location[:-1]), str(location[-1]))
     if any(one["type"] == "value_error" for one in details):
         return f"{where}: " + next(str(one["ctx"]["error"]) for one in details if one["type"] == "value_error")
     value = detail["input"]

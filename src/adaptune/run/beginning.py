@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from typing import Literal
@@ -13,19 +13,20 @@ from torch import Tensor, nn
 
 from adaptune.approaches.finetune import Finetune
 from adaptune.bundle.answers import encoder_of
-from adaptune.core.approach import Taken
+from adaptune.core.approach import LossOfFeatures, Taken
 from adaptune.core.batch import Batch, Encoded
-from adaptune.core.errors import Interrupted
+from adaptune.core.errors import Interrupted, Unsupported
 from adaptune.core.head import Head
 from adaptune.core.log import Progress, notice
 from adaptune.core.run_folder import RunDir
-from adaptune.core.types import Array, Example, Labels, Row
+from adaptune.core.types import Array, Example, Labels, OfSequence, Row
 from adaptune.core.types import Sequence as Text
 from adaptune.data.batches import Budget, by_rows, collate
 from adaptune.engine.loop import train
 from adaptune.engine.signals import Stop
 from adaptune.engine.warm_start import collect, fit_head
-from adaptune.models.assembly import Assembly
+from adaptune.evaluate.predict import batch_tokens_of
+from adaptune.models.in_parts import OnFeatures
 from adaptune.run.kitchen import Kitchen
 
 
@@ -55,6 +56,8 @@ class Beginning:
 
     def __init__(self, kitchen: Kitchen) -> None:
         self._kitchen = kitchen
+        self._added: list[Encoded] = []
+        """Sequences that follow the training rows."""
 
     @property
     def labels(self) -> Labels:
@@ -76,20 +79,20 @@ class Beginning:
         return len(self._kitchen.examples(part))
 
     def targets(self) -> Array:
-        labels = [one.labels for one in self._kitchen.encoded["train"]]
+        labels = [one.labels for one in self._training]
         return np.concatenate([label for label in labels if label is not None])
 
     def features(self, part: Literal["train", "valid"]) -> tuple[Tensor, Tensor]:
-        return collect(self._kitchen.assembly, self._kitchen.in_order(part))
+        return collect(self._kitchen.assembly, self._in_order(part))
 
     @torch.inference_mode()
     def features_of(self, texts: Sequence[str]) -> Tensor:
         assembly = self._kitchen.assembly.eval()
-        rows = [Example(Row("texts", number, {}), (Text(text),)) for number, text in enumerate(texts, start=1)]
-        encoded = replace(encoder_of(assembly), approach=Finetune())(rows)
+        encoded = self._encoded([Text(text) for text in texts])
         device, pad = next(assembly.parameters()).device, assembly.backbone.tokenizer.pad_token_id
         found: dict[int, Tensor] = {}
-        for indices in by_rows(encoded, Budget(tokens=self._kitchen.recipe.evaluate.batch_tokens, rows=512)):
+        tokens = batch_tokens_of(assembly, self._kitchen.recipe.evaluate.batch_tokens)
+        for indices in by_rows(encoded, Budget(tokens=tokens, rows=512)):
             batch = collate([encoded[index] for index in indices], pad).to(device)
             features = assembly.features(batch)
             assert features is not None, "texts are read by a head that has features"
@@ -99,19 +102,52 @@ class Beginning:
     def score(self) -> float:
         return self._kitchen.watch()[self._kitchen.metric]
 
-    def fit(self, strength: float) -> None:
-        fit_head(self._kitchen.assembly, self._kitchen.in_order("train"), strength)
+    def choose(self, ways: Sequence[Callable[[], None]]) -> int:
+        best = 0
+        if len(ways) > 1:
+            with self._kitchen.assembly.remembering():  # all are judged on the same rows
+                scores = [self._scored(way) for way in ways]
+            best = max(range(len(ways)), key=lambda place: scores[place])
+        ways[best]()
+        return best
 
-    def learn(self, head: Head, plan: Sequence[Array], *, learning_rate: float | None) -> Iterator[Taken]:
+    def _scored(self, way: Callable[[], None]) -> float:
+        way()
+        return self.score()
+
+    def fit(self, strength: float) -> None:
+        fit_head(self._kitchen.assembly, self._in_order("train"), strength)
+
+    def add(self, texts: Sequence[tuple[str, str]]) -> None:
+        self._added += self._encoded([Text(text, None, OfSequence(label)) for text, label in texts])
+
+    def learn(self, loss: LossOfFeatures, plan: Sequence[Array], *, learning_rate: float | None) -> Iterator[Taken]:
         kitchen, own = self._kitchen, self._kitchen.assembly
-        under = Assembly(own.backbone, own.method, head, own.labels, seed=self.seed, dropout=own.dropout, beside=own)
-        under.below = own.below
-        batches = _Planned(kitchen.encoded["train"], plan, own.backbone.tokenizer.pad_token_id)
-        own.method.prepare(own.trunk, batches(0), len(plan))
+        under = OnFeatures.of(own, loss, seed=self.seed)
+        batches = _Planned(self._training, plan, own.backbone.tokenizer.pad_token_id)
         settings = {"epochs": 1, "max_steps": None, "accumulate": 1, "prune": 0.0, "unfreeze": 0.0}
         settings |= {"learning_rate": learning_rate} if learning_rate is not None else {}
         for step in train(under, batches, kitchen.recipe.train.model_copy(update=settings), seed=self.seed):
             yield Taken(step.number, step.total, step.loss, step.tokens)
+
+    @property
+    def _training(self) -> list[Encoded]:
+        if self._kitchen.tokens is not None:
+            raise Unsupported(
+                f"approach {self._kitchen.assembly.approach.name!r} draws among all training rows, which are streamed; "
+                "set data.shots, or data.stream=never where they fit into memory"
+            )
+        return [*self._kitchen.encoded["train"], *self._added]
+
+    def _in_order(self, part: Literal["train", "valid"]) -> Iterator[Batch]:
+        yield from self._kitchen.in_order(part)
+        if part == "train" and self._added:
+            yield collate(self._added, self._kitchen.assembly.backbone.tokenizer.pad_token_id)
+
+    def _encoded(self, texts: Sequence[Text]) -> list[Encoded]:
+        """Texts as they are, whatever the approach makes of rows."""
+        rows = [Example(Row("texts", number, {}), (text,)) for number, text in enumerate(texts, start=1)]
+        return replace(encoder_of(self._kitchen.assembly), approach=Finetune())(rows)
 
 
 class _Planned:

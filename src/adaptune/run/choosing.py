@@ -90,7 +90,7 @@ class Trials:
         return torch.stack([found[row] for row in range(len(examples))])
 
     @property
-    def _batch_tokens(self) -> int:
+    def _batch_tokens(self) -> int | None:
         return self._recipe.evaluate.batch_tokens
 
     def _encoded(self, approach: Approach, examples: Sequence[Example]) -> list[Encoded]:

@@ -24,7 +24,7 @@ from adaptune.data.chunks import ChunkedBatches, batches_of
 from adaptune.data.encode_raw import masked_once
 from adaptune.data.length_findings import length_findings
 from adaptune.data.samples import LENGTHS, WARM_START, Sample, sample
-from adaptune.data.stored import Stored, answered
+from adaptune.data.stored import Stored
 from adaptune.data.tokens import Tokens, encoded_all
 from adaptune.engine.packing import packs
 from adaptune.engine.pruning import Pruned, check_pruning
@@ -35,7 +35,7 @@ from adaptune.methods.head_only import HeadOnly
 from adaptune.models.assembly import Assembly
 from adaptune.models.load import load_backbone
 from adaptune.models.ragged import is_ragged
-from adaptune.prepare import Prepared
+from adaptune.prepare import Prepared, labels_of
 from adaptune.recipe import Recipe
 from adaptune.run.choosing import choose
 
@@ -88,7 +88,9 @@ class Kitchen:
         return encoded_for(self.assembly, self.examples(part), max_length=self.assembly.max_length)
 
     def watch(self) -> Mapping[str, float]:
-        """The validation scores, what decides which weights are best among them."""
+        """The validation scores, what decides which weights are best among them; without rows the metric is 0."""
+        if not self.examples("valid"):
+            return {self.metric: 0.0}
         if self.metric == LOG_LIKELIHOOD:
             return self.likelihood()
         return self.score("valid", self.predict("valid")).values
@@ -185,7 +187,7 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
     keep_freed_memory()
     backbone = backbone or load_backbone(recipe.model, words=recipe.head.reads_words)
     start = recipe.method.start
-    labels = recipe.approach.labels(recipe.task, answered(prepared.splits.train))
+    labels = labels_of(recipe, prepared.splits)
     if start is not None:
         labels = continued_labels(start, recipe.task, labels)
     assembly = Assembly(
@@ -205,7 +207,7 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
 def kitchen_on(assembly: Assembly, recipe: Recipe, prepared: Prepared, lineage: Sequence[Ancestor] = ()) -> Kitchen:
     """The rows as an assembly reads them; says what their lengths mean for the model."""
     splits = prepared.splits
-    looked_at = sample(splits.train, recipe.task, LENGTHS, None, seed=recipe.seed).of(splits.train)
+    looked_at = sample(splits.train, recipe.task, LENGTHS, None, seed=recipe.seed).of(splits.train) or splits.valid
     rows = [*looked_at, *splits.valid, *splits.test] if recipe.task.likelihood else looked_at
     for finding in length_findings(
         as_put(assembly.approach, rows, assembly.labels, assembly.backbone.tokenizer),

@@ -39,8 +39,11 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
     """
     recipe, task = kitchen.recipe, kitchen.recipe.task
     of_words = kitchen.assembly.head.learns_texts
-    valid = Scores(kitchen.likelihood()) if of_words else kitchen.score("valid", answered_well(kitchen, "valid"))
-    scores = {"valid": valid}
+    scores: dict[str, Scores] = {}
+    if of_words:
+        scores["valid"] = Scores(kitchen.likelihood())
+    elif kitchen.examples("valid"):
+        scores["valid"] = kitchen.score("valid", answered_well(kitchen, "valid"))
     if not kitchen.examples("test"):
         return Results(scores)
     with kitchen.assembly.recording() as seen:
@@ -50,7 +53,7 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
     expected = [example.expected for example in kitchen.examples("test")]
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
     beside, gain = {}, None
-    if recipe.evaluate.baselines:
+    if recipe.evaluate.baselines and kitchen.examples("train"):
         some = kitchen.sample(BASELINES, recipe.evaluate.plain_rows).of(kitchen.examples("train"))
         beside = baselines(task, some, kitchen.examples("test"))
     if recipe.evaluate.baselines and of_words:
@@ -102,7 +105,7 @@ def scores_of(kitchen: Kitchen, results: Results) -> dict[str, Any]:
     calibrated = kitchen.assembly.calibrated
     return {
         "metric": recipe.train.metric or recipe.task.metric,
-        "valid": dict(results.scores["valid"].values),
+        "valid": dict(results.scores.get("valid", Scores({})).values),
         "test": dict(test.values),
         "interval": results.interval and _interval_record(recipe, *results.interval),
         "gain": results.gain and {"over": "unadapted", **_interval_record(recipe, *results.gain)},

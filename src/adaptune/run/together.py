@@ -12,13 +12,13 @@ from adaptune.core.errors import Unsupported
 from adaptune.core.run_folder import RunDir
 from adaptune.data.batches import Batches
 from adaptune.data.mixing import Mixed, Mixing
-from adaptune.data.stored import Stored, answered
+from adaptune.data.stored import Stored
 from adaptune.engine.fit import Fit
 from adaptune.engine.pruning import Pruned
 from adaptune.engine.signals import stopping
 from adaptune.models.joint import Joint, Output
 from adaptune.models.load import load_backbone
-from adaptune.prepare import Prepared, fingerprint_of_tasks, naming
+from adaptune.prepare import Prepared, fingerprint_of_tasks, labels_of, naming
 from adaptune.recipe import MultiTask
 from adaptune.run.beginning import begin
 from adaptune.run.choosing import choose
@@ -84,7 +84,7 @@ def set_up_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> Kitchen
     for name, entry in recipe.tasks.items():
         with naming(name):
             train = prepared[name].splits.train
-            labels = entry.approach.labels(entry.task, answered(train))
+            labels = labels_of(recipe.alone(name), prepared[name].splits)
             outputs[name] = Output(entry.head, labels, entry.approach.settled(train, labels, seed=recipe.seed))
     joint = Joint(backbone, recipe.method, outputs, seed=recipe.seed, dropout=recipe.train.dropout)
     kitchens = {}

@@ -10,6 +10,7 @@ from typing import Any
 from adaptune.core.errors import Interrupted, TrainingError
 from adaptune.core.log import Progress, notice
 from adaptune.core.run_folder import RunDir
+from adaptune.data.batches import NoBatches
 from adaptune.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
@@ -27,7 +28,7 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
     recipe, run = kitchen.recipe, kitchen.prepared.fingerprint
     fit = Fit(
         kitchen.assembly,
-        kitchen.batches(),
+        NoBatches() if _has_nothing_to_read(kitchen) else kitchen.batches(),
         recipe.train,
         seed=recipe.seed,
         metric=kitchen.metric,
@@ -43,6 +44,11 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
             fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
         follow({ONLY: kitchen}, folder, fit, stop)
     return fit
+
+
+def _has_nothing_to_read(kitchen: Kitchen) -> bool:
+    """No training rows, and none are asked for."""
+    return not kitchen.examples("train") and not kitchen.recipe.train.epochs
 
 
 @contextmanager

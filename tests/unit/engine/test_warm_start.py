@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from adaptune.engine.warm_start import STRENGTHS, collect, fit, warm_start
+from adaptune.engine.warm_start import STRENGTHS, collect, fit, fit_head, warm_start
 
 Toys = Callable[..., Any]
 
@@ -101,3 +101,19 @@ def test_a_head_without_a_linear_optimum_is_left_alone(
     before = assembly.layer.weight.clone()
     assert warm_start(assembly, batches(0), batches(0), evaluate=lambda: pytest.fail("nothing to measure")) is None
     assert torch.equal(assembly.layer.weight, before)
+
+
+def test_by_one_given_strength_the_layer_is_at_its_optimum_on_features_of_length_1_on_average(
+    toy: Toys, toy_batches: Toys
+) -> None:
+    assembly, train = toy(), toy_batches(30)
+    fit_head(assembly, train(0), 1e-3)
+    features, labels = collect(assembly, train(0))
+    usual = float(features.norm(dim=1).mean())
+    # Of two labels scikit-learn has one vector, the difference of our two: its square is twice the sum of theirs.
+    model = LogisticRegression(C=2 / (1e-3 * len(labels)), tol=1e-8, max_iter=10_000)
+    model.fit((features / usual).double().numpy(), labels.numpy())
+    with torch.no_grad():
+        outputs = assembly.head.linear(assembly.layer)(features)
+    expected = torch.from_numpy(model.predict_proba((features / usual).double().numpy())).float()
+    torch.testing.assert_close(outputs.softmax(dim=1), expected, rtol=0, atol=5e-3)

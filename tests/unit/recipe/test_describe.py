@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from adaptune.approaches import APPROACHES
 from adaptune.heads import HEADS
 from adaptune.methods import METHODS
 from adaptune.recipe import schema
@@ -103,7 +104,7 @@ def test_wrong_recipes_are_refused(change: dict[str, Any]) -> None:
 
 
 def test_every_name_of_every_catalogue_is_offered() -> None:
-    for key, catalogue in (("task", TASKS), ("head", HEADS), ("method", METHODS)):
+    for key, catalogue in (("task", TASKS), ("head", HEADS), ("approach", APPROACHES), ("method", METHODS)):
         names, *parts = SCHEMA["properties"][key]["anyOf"]
         assert names == {"type": "string", "enum": catalogue.names()}
         found = [SCHEMA["$defs"][part["$ref"].rpartition("/")[2]]["properties"]["name"]["const"] for part in parts]

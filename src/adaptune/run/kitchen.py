@@ -173,13 +173,18 @@ class Kitchen:
 def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None) -> Kitchen:
     """Load the model, unless it is there, put the adapter and the head on it, and encode the rows."""
     backbone = backbone or load_backbone(recipe.model, words=recipe.head.reads_words)
+    assembly, lineage = assembled(recipe, prepared, backbone)
+    return kitchen_on(assembly, recipe, prepared, lineage)
+
+
+def assembled(recipe: Recipe, prepared: Prepared, backbone: Backbone) -> tuple[Assembly, Sequence[Ancestor]]:
+    """The adapter and the head on a loaded base, and what they were started from. Raises Unsupported."""
     start = recipe.method.start
     labels = recipe.task.labels(answered(prepared.splits.train))
     if start is not None:
         labels = continued_labels(start, recipe.task, labels)
     assembly = Assembly(backbone, recipe.method, recipe.head, labels, seed=recipe.seed, dropout=recipe.train.dropout)
-    lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
-    return kitchen_on(assembly, recipe, prepared, lineage)
+    return assembly, continue_from(assembly, recipe.task, start) if start is not None else ()
 
 
 def kitchen_on(assembly: Assembly, recipe: Recipe, prepared: Prepared, lineage: Sequence[Ancestor] = ()) -> Kitchen:

@@ -12,7 +12,8 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench bench-throughput \
+.PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-compare \
+	results-statistics bench bench-throughput \
 	bench-quality bench-large bench-serving
 
 help:  ## show this list
@@ -45,6 +46,14 @@ results-methods: $(VENV)/.core  ## the same for the table of methods, two runs a
 
 results-tasks: $(VENV)/.core  ## the same with one shrunk run of every task, two at once
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/evidence.py tasks $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) --workers 2
+	@$(BIN)/python bench/tables.py
+
+results-compare: $(VENV)/.core  ## the same with `adaptune compare` on three data sets, beside full runs of every candidate
+	@$(BIN)/python bench/evidence.py compare $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60)
+	@$(BIN)/python bench/tables.py
+
+results-statistics: $(VENV)/.core  ## how often comparisons are wrong, on drawn answers (20 minutes of one core; needs no data)
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/false_better.py
 	@$(BIN)/python bench/tables.py
 
 bench: bench-throughput bench-quality  ## both of the following, then docs/bench.md; give them a quiet machine

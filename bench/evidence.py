@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Protocol
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.methods import METHODS
 from adaptune.recipe import load_recipe
+from compare_jobs import Comparison, Plain, races, shrunk, truths
 from task_jobs import task_runs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,12 +225,21 @@ def task_jobs() -> Iterator[Job]:
             yield Job(run.recipe, "lora-seed1", ("method=lora", "seed=1", *run.shrunk_by))
 
 
-GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun]]] = {
+def compare_jobs() -> Iterator[Job | Comparison | Plain]:
+    """Which method to use: comparisons, plain runs beside them, and the truth."""
+    yield from races()
+    for of, method, seed in truths():
+        own = (f"method={method}", f"seed={seed}", *of.overrides, "evaluate.baselines=false")
+        yield Job(of.recipe, f"truth-{method}-seed{seed}", own)
+
+
+GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun | Comparison | Plain]]] = {
     "main": main_jobs,
     "methods": method_jobs,
     "rates": rate_jobs,
     "places": place_jobs,
     "tasks": task_jobs,
+    "compare": compare_jobs,
 }
 
 
@@ -238,6 +248,8 @@ def main() -> None:
     options = parse()
     jobs = [job for job in GROUPS[options.group]() if options.only in (None, job.recipe)]
     results = ROOT / "results" / options.group
+    if options.group == "compare":
+        print(shrunk(), flush=True)
     left = carry_out(jobs, results, minutes=options.budget, models=options.models, workers=options.workers)
     print(f"{left} runs left for another time, or failed" if left else "every run is there")
 

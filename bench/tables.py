@@ -17,6 +17,7 @@ from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
+from compare_table import RACE_NAMES, RACES, STATISTICS_NAMES, about_statistics, race_rows, statistics_rows, verdicts
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
 
@@ -57,6 +58,11 @@ def sections() -> Iterator[str]:
         yield rates(runs)
     if runs := load(RESULTS / "serving"):
         yield serving(runs["serving/bundles"])
+    if folders := {folder.name: load(folder) for folder in sorted((RESULTS / "compare").glob("*"))}:
+        yield f"{RACES}\n{table(RACE_NAMES, list(race_rows(folders)))}{verdicts(folders)}"
+    if runs := load(RESULTS / "statistics"):
+        [found] = runs.values()
+        yield f"{about_statistics(found)}\n{table(STATISTICS_NAMES, list(statistics_rows(found)))}"
 
 
 def tasks() -> dict[str, Run]:

@@ -43,11 +43,12 @@ def kept(candidates: int, finished_rounds: int) -> int:
 
 def lay_out(candidates: int, seeds: int, of_steps: int, costs: Costs, seconds: float) -> tuple[Plan, tuple[str, ...]]:
     """The race that fits into so many seconds, and in sentences what was shrunk for it: first steps, then seeds."""
+    least = min(of_steps, _least(candidates))
     for count in range(seeds, 0, -1):
-        fewest = _plan(candidates, count, _least(candidates), of_steps)
+        fewest = _plan(candidates, count, least, of_steps)
         if count == 1 or seconds_of(fewest, candidates, costs) <= SAFETY * seconds:
             break
-    steps, low, high = min(of_steps, _least(candidates)), 1, of_steps
+    steps, low, high = least, 1, of_steps
     while low <= high:
         middle = (low + high) // 2
         if seconds_of(_plan(candidates, count, middle, of_steps), candidates, costs) <= SAFETY * seconds:

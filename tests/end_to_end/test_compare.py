@@ -109,6 +109,9 @@ def test_finished_runs_are_reused_and_candidates_added(recipe: Path, tmp_path: P
         _compared(recipe, "lora(rank=2),bitfit")
     again = _compared(recipe, "lora(rank=2),bitfit,head_only", resume=True)
     assert all(file.stat().st_mtime_ns == reports[file] for file in reports)
+    added = _row(again, "head_only")
+    assert added.status in ("stopped", "compared")
+    assert (added.rounds, len(again.plan.rounds)) == (1, 1)
     assert [_row(again, name).score for name in ("lora(rank=2)", "bitfit")] == [
         _row(first, name).score for name in ("lora(rank=2)", "bitfit")
     ]

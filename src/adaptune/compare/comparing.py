@@ -7,15 +7,15 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from adaptune.compare.baselines import baseline_answers
 from adaptune.compare.candidates import Candidate
 from adaptune.compare.gathering import Finished, gather
-from adaptune.compare.race import Costs, kept, lay_out, ranking, reached
-from adaptune.compare.running import Entry, Track, curve_of, train_to, try_out
-from adaptune.compare.values import Comparison, Plan
+from adaptune.compare.race import Costs, for_so_many, kept, lay_out, ranking, reached
+from adaptune.compare.running import Entry, Track, curve_of, is_finished, train_to, try_out
+from adaptune.compare.values import Comparison, Plan, Status
 from adaptune.core.config import Config
 from adaptune.core.errors import AdaptuneError, Interrupted
 from adaptune.core.files import replacing_folder, write_atomically
@@ -94,7 +94,8 @@ def compare(
         comparison = gather(track, base, found, budget=budget, seconds=time.monotonic() - started)
         _write(comparison, recipe.out)
         for entry in race.entries.values():
-            shutil.rmtree(track.folder(entry.candidate, race.seeds[0]).checkpoint, ignore_errors=True)
+            if entry.status == "stopped":  # one that time ran out for may go on
+                shutil.rmtree(track.folder(entry.candidate, race.seeds[0]).checkpoint, ignore_errors=True)
         track.pantry.forget()
     except KeyboardInterrupt:
         raise Interrupted(
@@ -140,7 +141,7 @@ def _begun(
 ) -> Race:
     entries = {candidate.name: Entry(candidate) for candidate in candidates}
     for entry in entries.values():
-        _guarded(entry, lambda entry=entry: try_out(track, entry), "refused")  # type: ignore[misc]
+        _guarded(entry, partial(try_out, track, entry), "refused")
     alive = [entry for entry in entries.values() if entry.status == "stopped"]
     evaluation = _seconds(base.watch)
     rows = {part: len(base.examples(part)) for part in ("valid", "test")}
@@ -152,6 +153,7 @@ def _begun(
         plan, notes = lay_out(len(alive), seeds, of_steps, costs, deadline - time.monotonic())
         layout = Layout(fingerprint=track.prepared.fingerprint, seeds=seeds, plan=plan, notes=notes)
         write_atomically(track.recipe.out / PLAN, layout.model_dump_json(indent=2) + "\n")
+    layout = layout.model_copy(update={"plan": for_so_many(layout.plan, len(alive))})
     for text in layout.notes:
         notice(text)
     first, count = track.recipe.seed, layout.plan.seeds if seeds == layout.seeds else seeds
@@ -164,8 +166,7 @@ def _run_rounds(race: Race) -> None:
     staying = race.alive
     for number, until in enumerate(plan.rounds):
         for entry in staying:
-            notice(f"round {number + 1} of {len(plan.rounds)}, to step {until}: {entry.candidate.name}")
-            _advance(race, entry, race.seeds[0], until)
+            _advance(race, entry, race.seeds[0], until, f"round {number + 1} of {len(plan.rounds)}, to step {until}")
             entry.rounds = number + 1
         staying = _best(race, [entry for entry in staying if entry.status == "stopped"], until)
         staying = staying[: kept(count, number + 1)]
@@ -183,39 +184,46 @@ def _best(race: Race, entries: Sequence[Entry], until: int | None) -> list[Entry
 
 
 def _run_finals(race: Race) -> None:
-    """The best to the end, the next ones where some fail; then the other seeds, as far as there is time."""
-    plan = race.layout.plan
-    order = sorted(_best(race, race.alive, None) or race.alive, key=lambda entry: -entry.rounds)
+    """The best to the end, the next ones where some fail; then the other seeds, as far as there is time.
+
+    Candidates that an earlier comparison in this folder has finished are compared, too.
+    """
+    plan, first = race.layout.plan, race.seeds[0]
+    order = _best(race, race.alive, plan.rounds[-1] if plan.rounds else None)
+    order.sort(key=lambda entry: -entry.rounds)
     order += [entry for entry in race.alive if entry not in order]
     finalists: list[Entry] = []
+    late = False
     for entry in order:
-        if len(finalists) == min(plan.finalists, len(order)):
-            break
-        if finalists and race.left() < _cost(race, entry, entry.rounds):
-            entry.status = "out of time"
+        done = is_finished(race.track, entry, first, plan)
+        if not done and (late or len(finalists) >= plan.finalists):
+            continue
+        if not done and finalists and race.left() < _cost(race, entry, entry.rounds):
+            late, entry.status = True, "out of time"
             _note(race, f"{entry.candidate.name} was not trained to the end: time was up")
-            break
-        notice(f"final, seed {race.seeds[0]}: {entry.candidate.name}")
-        _advance(race, entry, race.seeds[0], None)
+            continue
+        _advance(race, entry, first, None, f"final, seed {first}")
         if entry.seeds:
             finalists.append(entry)
             entry.status = "compared"
     for seed in race.seeds[1:]:
         for entry in finalists:
-            if race.left() < _cost(race, entry, 0):
+            done = is_finished(race.track, entry, seed, plan)
+            if not done and race.left() < _cost(race, entry, 0):
                 _note(race, f"{entry.candidate.name} was not run with seed {seed}: time was up")
                 continue
-            notice(f"final, seed {seed}: {entry.candidate.name}")
-            _advance(race, entry, seed, None)
+            _advance(race, entry, seed, None, f"final, seed {seed}")
 
 
-def _advance(race: Race, entry: Entry, seed: int, until: int | None) -> None:
-    _guarded(entry, lambda: train_to(race.track, entry, seed, race.layout.plan, until), "failed")
-    if until is None and race.track.folder(entry.candidate, seed).state == "finished":
+def _advance(race: Race, entry: Entry, seed: int, until: int | None, about: str) -> None:
+    plan = race.layout.plan
+    notice(f"{about}: {entry.candidate.name}")
+    _guarded(entry, partial(train_to, race.track, entry, seed, plan, until), "failed")
+    if until is None and is_finished(race.track, entry, seed, plan):
         entry.seeds.append(seed)
 
 
-def _guarded(entry: Entry, work: Callable[[], None], status: Any) -> None:
+def _guarded(entry: Entry, work: Callable[[], None], status: Status) -> None:
     """What goes wrong with one candidate is said in its row; a finalist that has finished runs stays one."""
     try:
         work()

@@ -94,17 +94,21 @@ def _least(candidates: int) -> int:
 
 
 def _plan(candidates: int, seeds: int, steps: int, of_steps: int) -> Plan:
-    halvings = rounds(candidates)
-    parts = max(EVALUATIONS, 2**halvings)
-    every = max(1, steps // parts)
-    ends = tuple(every * (parts >> (halvings - number)) for number in range(halvings))
-    return Plan(
-        steps=steps,
-        of_steps=of_steps,
-        every=every,
-        rounds=tuple(end for end in ends if end < steps),
-        finalists=min(FINALISTS, candidates),
-        seeds=seeds,
+    every = max(1, steps // max(EVALUATIONS, 2 ** rounds(candidates)))
+    return for_so_many(
+        Plan(steps=steps, of_steps=of_steps, every=every, rounds=(), finalists=0, seeds=seeds), candidates
+    )
+
+
+def for_so_many(plan: Plan, candidates: int) -> Plan:
+    """The same steps and evaluations for another number of candidates: rounds end at evaluations."""
+    halvings, parts = rounds(candidates), plan.steps // plan.every
+    ends = dict.fromkeys(plan.every * max(1, parts >> (halvings - number)) for number in range(halvings))
+    return plan.model_copy(
+        update={
+            "rounds": tuple(end for end in ends if end < plan.steps),
+            "finalists": min(FINALISTS, candidates),
+        }
     )
 
 

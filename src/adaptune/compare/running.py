@@ -90,7 +90,7 @@ def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | Non
     """
     recipe = track.run(entry.candidate, seed, plan)
     prepared, folder = prepared_for(recipe, track.prepared), track.folder(entry.candidate, seed)
-    same = folder.environment.exists() and json.loads(folder.environment.read_bytes())["run"] == prepared.fingerprint
+    same = _is_of(folder, prepared)
     if same and (folder.state == "finished" or (until is not None and _last_step(folder) >= until)):
         return
     clock, resume = Clock(), same and folder.state == "unfinished"
@@ -107,6 +107,18 @@ def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | Non
         entry.step_seconds = clock.seconds["train"] / (fit.loop.step - begun)
     if until is None:
         finish(kitchen, fit, folder, clock)
+
+
+def is_finished(track: Track, entry: Entry, seed: int, plan: Plan) -> bool:
+    """Whether a run of the same recipe and data has been scored on test rows."""
+    recipe, folder = track.run(entry.candidate, seed, plan), track.folder(entry.candidate, seed)
+    return folder.state == "finished" and _is_of(folder, prepared_for(recipe, track.prepared))
+
+
+def _is_of(folder: RunDir, prepared: Prepared) -> bool:
+    if not folder.environment.exists():
+        return False
+    return bool(json.loads(folder.environment.read_bytes())["run"] == prepared.fingerprint)
 
 
 def curve_of(folder: RunDir, watched: str) -> tuple[Point, ...]:

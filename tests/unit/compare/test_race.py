@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adaptune.compare.race import Costs, kept, lay_out, ranking, reached, seconds_of
+from adaptune.compare.race import Costs, for_so_many, kept, lay_out, ranking, reached, seconds_of
 
 COSTS = Costs(a_step=1.0, an_evaluation=2.0, a_finish=5.0)
 
@@ -43,6 +43,15 @@ def test_where_few_steps_are_too_many_there_are_fewer_seeds() -> None:
     plan, notes = lay_out(2, 3, 400, COSTS, 40)
     assert (plan.seeds, plan.steps) == (1, 4)
     assert len(notes) == 2
+
+
+def test_candidates_that_are_added_race_over_the_same_evaluations() -> None:
+    two, _ = lay_out(2, 3, 400, COSTS, 1e9)
+    five = for_so_many(two, 5)
+    assert (two.every, two.rounds, two.finalists) == (100, (), 2)
+    assert (five.every, five.rounds, five.steps) == (100, (100, 200), 400)
+    assert for_so_many(five, 20).rounds == (100, 200)  # a fourth of the steps is as early as there are evaluations
+    assert for_so_many(five, 2) == two
 
 
 def test_no_steps_leave_no_rounds() -> None:

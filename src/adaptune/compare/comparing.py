@@ -86,7 +86,7 @@ def compare(
     try:
         track = Track(recipe, prepared, Pantry(load_backbone(recipe.model, words=recipe.head.reads_words)))
         base = _base(track)
-        race = _begun(track, base, candidates, seeds, started + budget, layout)
+        race = _begun(track, base, candidates, layout, seeds=seeds, deadline=started + budget)
         _run_rounds(race)
         _run_finals(race)
         notice("baselines on test rows")
@@ -137,8 +137,15 @@ def _base(track: Track) -> Kitchen:
 
 
 def _begun(
-    track: Track, base: Kitchen, candidates: Sequence[Candidate], seeds: int, deadline: float, layout: Layout | None
+    track: Track,
+    base: Kitchen,
+    candidates: Sequence[Candidate],
+    layout: Layout | None,
+    *,
+    seeds: int,
+    deadline: float,
 ) -> Race:
+    """Every candidate tried, and the race laid out unless it is."""
     entries = {candidate.name: Entry(candidate) for candidate in candidates}
     for entry in entries.values():
         _guarded(entry, partial(try_out, track, entry), "refused")
@@ -166,6 +173,9 @@ def _run_rounds(race: Race) -> None:
     staying = race.alive
     for number, until in enumerate(plan.rounds):
         for entry in staying:
+            if race.left() < 0 and any(other.rounds > number for other in race.alive):
+                _out_of_time(race, entry)
+                continue
             _advance(race, entry, race.seeds[0], until, f"round {number + 1} of {len(plan.rounds)}, to step {until}")
             entry.rounds = number + 1
         staying = _best(race, [entry for entry in staying if entry.status == "stopped"], until)
@@ -199,8 +209,8 @@ def _run_finals(race: Race) -> None:
         if not done and (late or len(finalists) >= plan.finalists):
             continue
         if not done and finalists and race.left() < _cost(race, entry, entry.rounds):
-            late, entry.status = True, "out of time"
-            _note(race, f"{entry.candidate.name} was not trained to the end: time was up")
+            late = True
+            _out_of_time(race, entry)
             continue
         _advance(race, entry, first, None, f"final, seed {first}")
         if entry.seeds:
@@ -243,6 +253,11 @@ def _cost(race: Race, entry: Entry, rounds: int) -> float:
     plan = race.layout.plan
     done = plan.rounds[rounds - 1] if rounds else 0
     return (plan.steps - done) * entry.step_seconds + race.finishing
+
+
+def _out_of_time(race: Race, entry: Entry) -> None:
+    entry.status = "out of time"
+    _note(race, f"{entry.candidate.name} was not trained to the end: time was up")
 
 
 def _note(race: Race, text: str) -> None:

@@ -245,7 +245,7 @@ def _result(asked: Asked, search: Search, *, seconds: float) -> Tuning:
         recipe=asked.recipe,
         watched=recipe.train.metric or ("log_likelihood" if recipe.head.reads_words else recipe.task.metric),
         trials=trials,
-        best=best and best.score,
+        best=best.score if best else None,
         usual=next((trial.score for trial in trials if trial.number == 0), None),
         overrides=(*asked.overrides, *best.overrides) if best else asked.overrides,
         importances=search.importances(),

@@ -107,7 +107,7 @@ class Fit:
     def __iter__(self) -> Iterator[Step | Evaluation]:
         epoch = 0.0
         if not self._resumed:
-            start = self._observe(0, epoch, known=self.warm and self.warm.scores)
+            start = self._observe(0, epoch, known=None if self.warm is None else self.warm.scores)
             self._note_warm(start)
             self._humble()
             yield start

@@ -96,7 +96,7 @@ def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit, pantry: Pantr
         against = f"there are {fit.loop.accelerator.num_processes} processes, each of which would keep all rows' states"
     reads = [kitchen.read_again() for kitchen in kitchens.values()]
     layers = layers_to_keep(reads, fit.config, passes=fit.passes_left, against=against)
-    with keeping(reads, fit.config, layers, shared=pantry and pantry.below) as kept:
+    with keeping(reads, fit.config, layers, shared=None if pantry is None else pantry.below) as kept:
         if kept is not None:
             notice(str(kept))
         yield

@@ -38,7 +38,7 @@ def statistics_rows(found: Mapping[str, Any]) -> Iterator[list[str]]:
             str(one["rows"]),
             str(one["systems"]),
             str(one["seeds"]),
-            f"{100 * one['spread_of_seeds']:.1f}",
+            _spreads(one),
             _share(one["false_better"]),
             _share(one["plain_bootstrap_false_better"]),
             _share(one["coverage"]),
@@ -113,6 +113,12 @@ def _truth(recipe: str, runs: Mapping[str, Run], metric: str) -> dict[str, float
         if name.startswith(f"{recipe}/truth-"):
             scores.setdefault(run["method"], []).append(run["test"][metric])
     return {name: fmean(found) for name, found in scores.items()}
+
+
+def _spreads(one: Mapping[str, Any]) -> str:
+    """Of the first system, and of the others where these differ otherwise."""
+    first, others = (f"{100 * one[name]:.1f}" for name in ("spread_of_seeds", "spread_of_others"))
+    return first if first == others else f"{first}, of others {others}"
 
 
 def _share(rate: Mapping[str, float]) -> str:

@@ -40,17 +40,20 @@ class Scenario(NamedTuple):
     seeds: int
     of_seeds: float
     """Standard deviation of what a seed changes in all rows."""
+    of_others: float
+    """The same of all systems but the first: some methods end where they end, whatever the seed."""
     apart: float
     """How much better the first system is where there is a difference, in the unit of difficulties."""
 
 
 SCENARIOS = (
-    Scenario("classify", 300, 2, 3, 0.10, 0.3),
-    Scenario("classify", 300, 2, 3, 0.00, 0.3),
-    Scenario("classify", 300, 4, 3, 0.03, 0.3),
-    Scenario("classify", 300, 2, 5, 0.10, 0.3),
-    Scenario("classify", 300, 2, 2, 0.10, 0.3),
-    Scenario("tag", 200, 2, 3, 0.10, 0.3),
+    Scenario("classify", 300, 2, 3, 0.10, 0.10, 0.3),
+    Scenario("classify", 300, 2, 3, 0.10, 0.00, 0.3),
+    Scenario("classify", 300, 2, 3, 0.00, 0.00, 0.3),
+    Scenario("classify", 300, 4, 3, 0.03, 0.03, 0.3),
+    Scenario("classify", 300, 2, 5, 0.10, 0.10, 0.3),
+    Scenario("classify", 300, 2, 2, 0.10, 0.10, 0.3),
+    Scenario("tag", 200, 2, 3, 0.10, 0.10, 0.3),
 )
 
 
@@ -94,7 +97,8 @@ def measured(scenario: Scenario, *, comparisons: int) -> dict[str, Any]:
         "comparisons": comparisons,
         "score": _truth(scenario, 0.0),
         "score_of_the_better": _truth(scenario, scenario.apart),
-        "spread_of_seeds": _spread(scenario),
+        "spread_of_seeds": _spread(scenario, 0),
+        "spread_of_others": _spread(scenario, 1),
         "interval_width": float(np.median(widths)),
         **{name: _rate(hits, comparisons) for name, hits in rates.items()},
     }
@@ -109,12 +113,16 @@ def _drawn(scenario: Scenario, generator: np.random.Generator, apart: float) -> 
     run = draw(scenario.rows, generator)
     runs = {
         str(system): [
-            run(scenario.of_seeds * generator.standard_normal() + (apart if system == 0 else 0.0))
+            run(_of_seed(scenario, system) * generator.standard_normal() + (apart if system == 0 else 0.0))
             for _ in range(scenario.seeds)
         ]
         for system in range(scenario.systems)
     }
     return runs, run(0.0)
+
+
+def _of_seed(scenario: Scenario, system: int) -> float:
+    return scenario.of_others if system else scenario.of_seeds
 
 
 BASE = 0.9
@@ -150,14 +158,14 @@ def _draw_spans(rows: int, generator: np.random.Generator) -> Callable[[float], 
     return run
 
 
-def _truth(scenario: Scenario, ability: float) -> float:
+def _truth(scenario: Scenario, ability: float, system: int = 0) -> float:
     """The mean score over all seeds there could be, on all rows there could be."""
-    return float(np.average(_scores(scenario, ability, NODES), weights=WEIGHTS))
+    return float(np.average(_scores(scenario, ability, _of_seed(scenario, system) * NODES), weights=WEIGHTS))
 
 
-def _spread(scenario: Scenario) -> float:
+def _spread(scenario: Scenario, system: int) -> float:
     """Standard deviation of the score over seeds."""
-    scores = _scores(scenario, 0.0, NODES)
+    scores = _scores(scenario, 0.0, _of_seed(scenario, system) * NODES)
     mean = np.average(scores, weights=WEIGHTS)
     return float(np.sqrt(np.average((scores - mean) ** 2, weights=WEIGHTS)))
 
@@ -167,8 +175,8 @@ NODES, WEIGHTS = np.polynomial.hermite_e.hermegauss(41)
 
 
 def _scores(scenario: Scenario, ability: float, seeds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of runs with these seeds, on all rows there could be."""
-    at = ability + scenario.of_seeds * seeds
+    """Of runs with what these seeds change, on all rows there could be."""
+    at = ability + seeds
     scale = np.sqrt(1 + OF_ROWS**2)
     hits = _normal((BASE + at) / scale)
     if scenario.task == "classify":
@@ -188,8 +196,8 @@ def _normal(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _gaps(scenario: Scenario) -> Iterator[float]:
     """The true difference of every pair, in their order: the first system is the better one."""
-    better, other = _truth(scenario, scenario.apart), _truth(scenario, 0.0)
-    plain = float(_scores(scenario._replace(of_seeds=0.0), 0.0, np.zeros(1))[0])
+    better, other = _truth(scenario, scenario.apart), _truth(scenario, 0.0, 1)
+    plain = float(_scores(scenario, 0.0, np.zeros(1))[0])
     scores = [better, *[other] * (scenario.systems - 1), plain]
     for first in range(scenario.systems):
         for second in range(first + 1, len(scores)):

@@ -27,7 +27,8 @@ def _rate(share: float) -> dict[str, float]:
 
 
 def test_a_scenario_is_a_row_with_the_intervals_of_its_shares(bench: Callable[[str], Any]) -> None:
-    scenario = {"task": "tag", "rows": 200, "systems": 2, "seeds": 3, "spread_of_seeds": 0.022, "comparisons": 2000}
+    scenario = {"task": "tag", "rows": 200, "systems": 2, "seeds": 3, "comparisons": 2000}
+    scenario |= {"spread_of_seeds": 0.022, "spread_of_others": 0.0}
     scenario |= {"score": 0.85, "score_of_the_better": 0.91, "false_better": _rate(0.02), "coverage": _rate(0.98)}
     scenario |= {"plain_bootstrap_false_better": _rate(0.11), "found": _rate(0.2)}
     table = bench("compare_table")
@@ -37,7 +38,7 @@ def test_a_scenario_is_a_row_with_the_intervals_of_its_shares(bench: Callable[[s
             "200",
             "2",
             "3",
-            "2.2",
+            "2.2, of others 0.0",
             "2.0 % (1.0 to 3.0)",
             "11.0 % (10.0 to 12.0)",
             "98.0 % (97.0 to 99.0)",

@@ -87,7 +87,7 @@ def _candidate_row(row: Row, watched: str) -> Sequence[str]:
     bounds = _ends(row.interval) if row.interval else ""
     best_in = "" if row.best_in is None else f"{row.best_in:.0%}"
     done = sum(run.finished for run in row.runs)
-    why = "" if row.status == "compared" else row.status
+    why: str = "" if row.status == "compared" else row.status
     if row.error is not None:
         why = f"{row.status}: {row.error.splitlines()[0]}"
     elif row.status == "stopped" and row.valid is not None:

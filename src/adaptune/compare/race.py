@@ -38,7 +38,7 @@ def rounds(candidates: int) -> int:
 
 def kept(candidates: int, finished_rounds: int) -> int:
     """How many are left after some rounds."""
-    return max(min(FINALISTS, candidates), math.ceil(candidates / 2**finished_rounds))
+    return max(min(FINALISTS, candidates), math.ceil(candidates / (1 << finished_rounds)))
 
 
 def lay_out(candidates: int, seeds: int, of_steps: int, costs: Costs, seconds: float) -> tuple[Plan, tuple[str, ...]]:
@@ -90,11 +90,11 @@ def reached(curve: Sequence[tuple[int, float]], until: int | None) -> tuple[floa
 
 def _least(candidates: int) -> int:
     """Steps below which rounds have none."""
-    return max(EVALUATIONS, 2 ** rounds(candidates))
+    return max(EVALUATIONS, 1 << rounds(candidates))
 
 
 def _plan(candidates: int, seeds: int, steps: int, of_steps: int) -> Plan:
-    every = max(1, steps // max(EVALUATIONS, 2 ** rounds(candidates)))
+    every = max(1, steps // _least(candidates))
     return for_so_many(
         Plan(steps=steps, of_steps=of_steps, every=every, rounds=(), finalists=0, seeds=seeds), candidates
     )

@@ -24,7 +24,7 @@ from adaptune.tasks import TASKS
 ROOT = Path(__file__).resolve().parent.parent
 OUT = ROOT / "results" / "statistics" / "false-better.json"
 COMPARISONS = 2000
-DRAWS = 500
+DRAWS = 300
 OF_ROWS = 0.3
 """Standard deviation of what a seed changes in one row, where difficulties of rows have 1."""
 LEVEL = 0.95
@@ -47,13 +47,13 @@ class Scenario(NamedTuple):
 
 
 SCENARIOS = (
-    Scenario("classify", 300, 2, 3, 0.10, 0.10, 0.3),
-    Scenario("classify", 300, 2, 3, 0.10, 0.00, 0.3),
-    Scenario("classify", 300, 2, 3, 0.00, 0.00, 0.3),
-    Scenario("classify", 300, 4, 3, 0.03, 0.03, 0.3),
-    Scenario("classify", 300, 2, 5, 0.10, 0.10, 0.3),
-    Scenario("classify", 300, 2, 2, 0.10, 0.10, 0.3),
-    Scenario("tag", 200, 2, 3, 0.10, 0.10, 0.3),
+    Scenario("classify", 200, 2, 3, 0.10, 0.10, 0.3),
+    Scenario("classify", 200, 2, 3, 0.10, 0.00, 0.3),
+    Scenario("classify", 200, 2, 3, 0.00, 0.00, 0.3),
+    Scenario("classify", 200, 4, 3, 0.03, 0.03, 0.3),
+    Scenario("classify", 200, 2, 5, 0.10, 0.10, 0.3),
+    Scenario("classify", 200, 2, 2, 0.10, 0.10, 0.3),
+    Scenario("tag", 150, 2, 3, 0.10, 0.10, 0.3),
 )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import adaptune
 from adaptune.compare.running import Entry, Track, counts_of, trained_of
-from adaptune.compare.statistics import Findings, compare_systems
+from adaptune.compare.statistics import Compared, Findings, compare_systems
 from adaptune.compare.values import Baseline, Comparison, Difference, Interval, Plan, Row, Trained
 from adaptune.compare.verdict import verdict_of
 from adaptune.core.run_folder import RunDir
@@ -43,25 +43,9 @@ def gather(track: Track, base: Kitchen, found: Finished, *, budget: float, secon
     findings = _findings(task.metric_of, runs, plain, level=recipe.evaluate.level, seed=recipe.seed)
     rows = tuple(sorted((_row(track, base, entry, found, findings) for entry in found.entries.values()), key=_order))
     baselines = tuple(
-        Baseline(
-            name=name,
-            score=findings.systems[name].score,
-            scores=dict(task.score(answers, expected).values),
-            interval=Interval(low=findings.systems[name].low, high=findings.systems[name].high),
-            best_in=findings.systems[name].best_in,
-        )
-        for name, answers in found.baselines.items()
+        _baseline(name, task.score(answers, expected).values, findings) for name, answers in found.baselines.items()
     )
-    differences = tuple(
-        Difference(
-            first=pair.first,
-            second=pair.second,
-            difference=pair.difference,
-            interval=Interval(low=pair.low, high=pair.high),
-            distinct=pair.distinct,
-        )
-        for pair in findings.pairs
-    )
+    differences = tuple(map(_difference, findings.pairs))
     verdict = verdict_of(rows, baselines, differences, metric=task.metric, level=recipe.evaluate.level)
     return Comparison(
         adaptune=adaptune.__version__,
@@ -81,6 +65,22 @@ def gather(track: Track, base: Kitchen, found: Finished, *, budget: float, secon
         verdict=verdict,
         bundle="bundle" if verdict else None,
         fingerprint=track.prepared.fingerprint,
+    )
+
+
+def _baseline(name: str, scores: Mapping[str, float], findings: Findings) -> Baseline:
+    measured = findings.systems[name]
+    interval = Interval(low=measured.low, high=measured.high)
+    return Baseline(name=name, score=measured.score, scores=dict(scores), interval=interval, best_in=measured.best_in)
+
+
+def _difference(pair: Compared) -> Difference:
+    return Difference(
+        first=pair.first,
+        second=pair.second,
+        difference=pair.difference,
+        interval=Interval(low=pair.low, high=pair.high),
+        distinct=pair.distinct,
     )
 
 

@@ -13,7 +13,8 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VEN
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-few results-zero \
-	bench bench-throughput bench-quality bench-large bench-serving bench-generating bench-score
+	results-compare results-statistics bench bench-throughput bench-quality bench-large bench-serving bench-generating \
+	bench-score
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -54,6 +55,14 @@ results-zero: $(VENV)/.core  ## the same without training, and from few rows: pr
 results-few: $(VENV)/.core  ## the same with few rows of each label, beside SetFit, two runs at once
 	@$(ENVIRONMENTS) --only setfit
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python bench/evidence.py few $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),45) --workers 2
+	@$(BIN)/python bench/tables.py
+
+results-compare: $(VENV)/.core  ## the same with `adaptune compare` on three data sets, beside full runs of every candidate
+	@$(BIN)/python bench/evidence.py compare $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60)
+	@$(BIN)/python bench/tables.py
+
+results-statistics: $(VENV)/.core  ## how often comparisons are wrong, on drawn answers (20 minutes of one core; needs no data)
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/false_better.py
 	@$(BIN)/python bench/tables.py
 
 bench: bench-throughput bench-quality  ## both of the following, then docs/bench.md; give them a quiet machine

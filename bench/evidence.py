@@ -27,6 +27,7 @@ from typing import Any, ClassVar, Protocol
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.methods import METHODS
 from adaptune.recipe import load_recipe
+from compare_jobs import Comparison, Plain, races, shrunk, truths
 from few_jobs import FewRun, few_jobs
 from task_jobs import task_runs
 from zero_jobs import ZeroRun, zero_runs
@@ -265,28 +266,39 @@ def zero_jobs() -> Iterator[Zero]:
         yield Zero(run)
 
 
+def compare_jobs() -> Iterator[Job | Comparison | Plain]:
+    """Which method to use: comparisons, plain runs beside them, and the truth."""
+    yield from races()
+    for of, method, seed in truths():
+        own = (f"method={method}", f"seed={seed}", *of.overrides, "evaluate.baselines=false")
+        yield Job(of.recipe, f"truth-{method}-seed{seed}", own)
+
+
 FEW = "few"
 """The group that other systems take part in, each in an environment of its own."""
-GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun | Zero]]] = {
+GROUPS: dict[str, Callable[[], Iterator[Job | PeerRun | Zero | Comparison | Plain]]] = {
     "zero": zero_jobs,
     "main": main_jobs,
     "methods": method_jobs,
     "rates": rate_jobs,
     "places": place_jobs,
     "tasks": task_jobs,
+    "compare": compare_jobs,
 }
 
 
 def main() -> None:
     """Every run of a group that is not there yet, within the budget."""
     options = parse()
-    made: Iterator[Job | PeerRun | Zero | FewRun]
+    made: Iterator[Job | PeerRun | Zero | Comparison | Plain | FewRun]
     if options.group == FEW:
         made = few_jobs(options.environments.resolve(), smoke=options.smoke)
     else:
         made = GROUPS[options.group]()
     jobs = [job for job in made if options.only in (None, job.recipe)]
     results = ROOT / "results" / options.group
+    if options.group == "compare":
+        print(shrunk(), flush=True)
     left = carry_out(jobs, results, minutes=options.budget, models=options.models, workers=options.workers)
     print(f"{left} runs left for another time, or failed" if left else "every run is there")
 

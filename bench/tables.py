@@ -17,6 +17,7 @@ from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
+from compare_table import RACE_NAMES, RACES, STATISTICS_NAMES, about_statistics, race_rows, statistics_rows, verdicts
 from few_table import relations
 from few_table import section as few
 from serving_table import section as serving
@@ -60,6 +61,18 @@ def sections() -> Iterator[str]:
         yield places(runs)
     if runs := load(RESULTS / "rates" / "wnut17"):
         yield rates(runs)
+    yield from few_and_none()
+    if runs := load(RESULTS / "serving"):
+        yield serving(runs["serving/bundles"])
+    if folders := {folder.name: load(folder) for folder in sorted((RESULTS / "compare").glob("*"))}:
+        yield f"{RACES}\n{table(RACE_NAMES, list(race_rows(folders)))}{verdicts(folders)}"
+    if runs := load(RESULTS / "statistics"):
+        [found] = runs.values()
+        yield f"{about_statistics(found)}\n{table(STATISTICS_NAMES, list(statistics_rows(found)))}"
+
+
+def few_and_none() -> Iterator[str]:
+    """What few labels give, and none."""
     if runs := zero():
         yield f"{ZERO}\n{table(ZERO_NAMES, zero_rows(runs))}"
     if runs := {name: run for folder in sorted((RESULTS / "few").glob("*")) for name, run in load(folder).items()}:
@@ -68,8 +81,6 @@ def sections() -> Iterator[str]:
     if runs := load(RESULTS / "episodes"):
         about, names, rows = relations(runs["episodes/fewrel-pubmed"])
         yield f"{about}\n{table(names, rows)}"
-    if runs := load(RESULTS / "serving"):
-        yield serving(runs["serving/bundles"])
 
 
 def tasks() -> dict[str, Run]:

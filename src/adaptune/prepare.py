@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +44,9 @@ def prepare(recipe: Recipe) -> Prepared:
 
     Raises DataError, ModelError or Unsupported.
     """
-    recipe.method.check_weights(recipe.model.weights)
-    check_library(recipe.model.weights)
-    settings = load_config(recipe.model)
-    recipe.method.check(roles_of(settings), layers_of(settings))
-    recipe.head.check(roles_of(settings))
-    recipe.approach.check_family(roles_of(settings))
-    packs(recipe.train, recipe.method, recipe.head, roles_of(settings))  # refuses what cannot be
-    _refuse_learning_nothing(recipe)
-    splits = load_splits(recipe.data, recipe.task, seed=recipe.seed)
+    check_parts(recipe)
+    seed = recipe.seed if recipe.data.split_seed is None else recipe.data.split_seed
+    splits = load_splits(recipe.data, recipe.task, seed=seed)
     known = () if recipe.approach.needs_rows else labels_of(recipe, splits).names
     findings = diagnose(splits.parts, recipe.task, known=known)
     _check_scope_label(recipe, splits)
@@ -62,6 +56,27 @@ def prepare(recipe: Recipe) -> Prepared:
     for finding in findings.warnings:
         warn(str(finding))
     return Prepared(splits, findings, splits.columns, _fingerprint(recipe, splits))
+
+
+def prepared_for(recipe: Recipe, other: Prepared) -> Prepared:
+    """What was prepared for a recipe with the same task, data section and seed of the splits, for this one.
+
+    Raises ModelError or Unsupported.
+    """
+    check_parts(recipe)
+    return replace(other, fingerprint=_fingerprint(recipe, other.splits))
+
+
+def check_parts(recipe: Recipe) -> None:
+    """Check method, head and training against the model's configuration. Raises ModelError or Unsupported."""
+    recipe.method.check_weights(recipe.model.weights)
+    check_library(recipe.model.weights)
+    settings = load_config(recipe.model)
+    recipe.method.check(roles_of(settings), layers_of(settings))
+    recipe.head.check(roles_of(settings))
+    recipe.approach.check_family(roles_of(settings))
+    packs(recipe.train, recipe.method, recipe.head, roles_of(settings))  # refuses what cannot be
+    _refuse_learning_nothing(recipe)
 
 
 def _check_thresholds(recipe: Recipe, splits: Splits) -> None:

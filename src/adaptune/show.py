@@ -12,6 +12,7 @@ from adaptune.core.phrases import calibration_lines
 
 if TYPE_CHECKING:
     from adaptune.bundle.manifest import Manifest
+    from adaptune.compare.values import Comparison, Row, Tuning
     from adaptune.core.types import Scores
 
 
@@ -63,6 +64,62 @@ def print_splits(scores: Mapping[str, Scores]) -> None:
         metrics = list(next(iter(scores.values())).values)
         rows = [(name, *(f"{found.values[metric]:.4f}" for metric in metrics)) for name, found in scores.items()]
         print_table([("", *metrics), *rows])
+
+
+def print_comparison(found: Comparison) -> None:
+    """Candidates, the best first, with baselines among them; then the verdict."""
+    level = f"{found.level:.0%} interval"
+    head = ("", f"test {found.metric}", level, "best in", "seeds", "trained", "seconds", "MB", "")
+    rows = [(-(row.score or -1.0), _candidate_row(row, found.watched)) for row in found.candidates]
+    rows += [
+        (
+            -one.score,
+            (f"baseline: {one.name}", f"{one.score:.4f}", _ends(one.interval), f"{one.best_in:.0%}", *[""] * 5),
+        )
+        for one in found.baselines
+    ]
+    print_table([head, *(cells for _, cells in sorted(rows, key=lambda pair: pair[0]))])
+    for text in [*found.notes, "", *(found.verdict.english if found.verdict else ("No candidate came to its end.",))]:
+        typer.echo(text)
+
+
+def _candidate_row(row: Row, watched: str) -> Sequence[str]:
+    bounds = _ends(row.interval) if row.interval else ""
+    best_in = "" if row.best_in is None else f"{row.best_in:.0%}"
+    done = sum(run.finished for run in row.runs)
+    why: str = "" if row.status == "compared" else row.status
+    if row.error is not None:
+        why = f"{row.status}: {row.error.splitlines()[0]}"
+    elif row.status == "stopped" and row.valid is not None:
+        why = f"stopped in round {row.rounds}, validation {watched} {row.valid:.4f}"
+    return (
+        row.name,
+        "" if row.score is None else f"{row.score:.4f}",
+        bounds,
+        best_in,
+        str(done) if done else "",
+        f"{row.trained:,}" if row.trained else "",
+        "" if row.seconds is None else f"{row.seconds:,.0f}",
+        f"{row.bytes / 1e6:,.1f}" if row.bytes else "",
+        why,
+    )
+
+
+def _ends(interval: Any) -> str:
+    return f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def print_tuning(found: Tuning) -> None:
+    """The best trials, what mattered, and the settings to paste."""
+    rows = [
+        (str(trial.number), trial.state, "" if trial.score is None else f"{trial.score:.4f}", " ".join(trial.overrides))
+        for trial in found.trials[:8]
+    ]
+    print_table([("trial", "", f"validation {found.watched}", "settings"), *rows])
+    if found.importances:
+        print_table([("", ""), *((name, f"{share:.0%} of what varies") for name, share in found.importances.items())])
+    if found.best is not None:
+        typer.echo(f"\nadaptune train {found.recipe} {' '.join(found.overrides)}")
 
 
 def print_manifest(manifest: Manifest) -> None:

@@ -23,6 +23,7 @@ from adaptune.engine.loop import train
 from adaptune.engine.trunk_cache import Kept, Read, keeping, layers_to_keep
 from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
+from adaptune.models.below import Below
 from adaptune.models.families import FAMILIES
 
 Assemble = Callable[..., Assembly]
@@ -101,6 +102,27 @@ def test_gradients_are_those_without_it_padded_and_packed(
         assert len(made) == before, "the first layer runs no more"
     _learned(assembly, batches[0])
     assert len(made) == before + 1
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "gpt2"])
+def test_what_one_training_kept_serves_others_on_the_same_base(
+    assemble: Assemble, encoded_for: Rows, scatter: Any, passes: Any, family: str
+) -> None:
+    """Whatever their methods; it is forgotten only where nobody shares it."""
+    head = "tag" if family == "bert" else "generate"
+    first, other = scatter(assemble(family, ABOVE[1], head)), scatter(assemble(family, ABOVE[3], head))
+    encoded = encoded_for(other, rows=9)
+    batch = collate(encoded[:7], other.backbone.tokenizer.pad_token_id)
+    expected, shared = _learned(other, batch), dict[int, Below]()
+    with keeping([_read(first, encoded)], TrainConfig(), 1, shared=shared) as kept:
+        assert kept is not None
+    assert first.below is None
+    made = passes(other)
+    with keeping([_read(other, encoded)], TrainConfig(), 1, shared=shared) as found:
+        assert found == kept
+        assert _distance(expected, _learned(other, batch)) < 1e-5
+        assert made == []
+    assert len(shared[1].store) == kept.sequences
 
 
 @pytest.mark.parametrize("settings", [{"trunk_cache": "memory"}, {"trunk_cache": "disk"}, {"trunk_cache_mb": 0.002}])

@@ -42,6 +42,7 @@ else:
 datasets: Any = _Lazy("datasets")
 matplotlib: Any = _Lazy("matplotlib")
 matplotlib_figure: Any = _Lazy("matplotlib.figure")
+optuna: Any = _Lazy("optuna")
 pyarrow_parquet: Any = _Lazy("pyarrow.parquet")
 rouge_scorer: Any = _Lazy("rouge_score.rouge_scorer")
 sacrebleu: Any = _Lazy("sacrebleu.metrics")

@@ -14,9 +14,14 @@ from adaptune.core.batch import Batch
 from adaptune.core.config import Part
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
+from adaptune.core.space import Between, Values
 
 State: TypeAlias = "dict[str, torch.Tensor]"
 """What a method learned, by name."""
+
+
+RATES = 8.0
+"""How far from the usual learning rate a search goes, as a factor: further away no method learned (results/rates)."""
 
 
 class Member(NamedTuple):
@@ -75,6 +80,8 @@ class Method(Part, ABC):
     peft_silent: ClassVar[frozenset[str]] = frozenset()
     """Further fields of peft's configuration, which change nothing that a trained adapter computes."""
 
+    searched: ClassVar[Mapping[str, Values]] = {}
+    """What `adaptune tune` varies of its fields, beside the learning rate."""
     changes_trunk: ClassVar[bool] = True
     """Whether anything learns inside the trunk; where not, the head must."""
 
@@ -97,6 +104,11 @@ class Method(Part, ABC):
                 "quantised and cannot learn; use lora or another method that adds weights of its own, or "
                 "model.weights=float"
             )
+
+    def space(self, learning_rate: float) -> dict[str, Values]:
+        """What a search varies, by paths in a recipe; `learning_rate`: the usual one on the model at hand."""
+        rates = {"train.learning_rate": Between(learning_rate / RATES, learning_rate * RATES)} if self.steps else {}
+        return rates | {f"method.{name}": values for name, values in self.searched.items()}
 
     @abstractmethod
     def apply(self, trunk: torch.nn.Module, roles: Roles) -> torch.nn.Module:

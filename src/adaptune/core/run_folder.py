@@ -42,6 +42,8 @@ class RunDir:
         """Rows that were skipped, with reasons."""
         self.predictions = self.path / "predictions.jsonl"
         """One line a test row."""
+        self.counts = self.path / "counts.json"
+        """Of every test row the counts behind the task's metric: what intervals of a difference to other runs need."""
         self.checkpoint = self.path / "checkpoint"
         """A folder: all that an exact resume needs."""
         self.bundle = self.path / "bundle"
@@ -109,6 +111,11 @@ class RunDir:
         if self.main:
             write_json_lines(self.predictions_of(task), records)
 
+    def write_counts(self, counts: list[list[int]]) -> None:
+        """Replace the counts of the test rows, (R, K)."""
+        if self.main:
+            write_atomically(self.counts, json.dumps(counts) + "\n")
+
     def predictions_of(self, task: str | None) -> Path:
         """One line a test row of a task: predictions.NAME.jsonl."""
         return self.predictions if task is None else self.path / f"predictions.{task}.jsonl"
@@ -164,7 +171,7 @@ class RunDir:
         for folder in (self.checkpoint, self.bundle):
             shutil.rmtree(folder, ignore_errors=True)
         several = self.path.glob("predictions.*.jsonl")
-        logs = (self.report, self.predictions, *several, self.rejected, self.scores, self.steps)
+        logs = (self.report, self.predictions, self.counts, *several, self.rejected, self.scores, self.steps)
         for file in (*logs, self.recipe, self.environment):
             file.unlink(missing_ok=True)
 

@@ -48,6 +48,9 @@ class DataConfig(Config):
     """Share of the training rows that is cut off where `valid` is not given."""
     test_share: float = Field(default=0.1, ge=0, lt=1)
     """Share of the training rows that is cut off where `test` is not given; 0: no test."""
+    split_seed: int | None = Field(default=None, ge=0)
+    """Decides which rows are cut off and drawn; none: the recipe's seed. Runs that differ in their seeds alone are then
+    of the same rows."""
     train_rows: int | None = Field(default=None, ge=1)
     """At most so many training rows, drawn by the seed with every class in its share; none: all of them."""
     shots: int | None = Field(default=None, ge=0)

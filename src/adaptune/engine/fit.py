@@ -13,7 +13,7 @@ from adaptune.engine.best import Best
 from adaptune.engine.checkpoint import Checkpoint
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.loop import Epochs, Loop, Step
-from adaptune.engine.warm_start import warm_start
+from adaptune.engine.warm_start import Warm, warm_start
 from adaptune.models.assembly import Assembly
 from adaptune.models.joint import Learner
 
@@ -53,7 +53,11 @@ class Fit:
         self.assembly, self.config, self.metric, self.run = assembly, config, metric, run
         self.best = Best(config.patience, config.min_gain)
         self.tokens = 0
+        self.finished = False
+        """Whether training is over; iterating may end before that."""
         self.ended = "all steps done"
+        self.warm: Warm | None = None
+        """What the training begins with, once that is known; None where it begins cold, or goes on."""
         self._evaluate = evaluate
         self._started = time.monotonic()
         self._resumed = resumed is not None
@@ -94,10 +98,17 @@ class Fit:
             own = evaluate or (lambda: self._evaluate()[self.metric])
             warm_start(part or self.assembly.parts[0], train, valid, evaluate=own)
 
+    def begin_with(self, warm: Warm) -> None:
+        """Take over the warm start of another model with the same features, where the recipe asks for one."""
+        if self.config.warm_start and not self._resumed:
+            self.assembly.parts[0].layer.load_state_dict(warm.layer)
+            self.warm = warm
+
     def __iter__(self) -> Iterator[Step | Evaluation]:
         epoch = 0.0
         if not self._resumed:
-            start = self._observe(0, epoch)
+            start = self._observe(0, epoch, known=None if self.warm is None else self.warm.scores)
+            self._note_warm(start)
             self._humble()
             yield start
         elif self._due_at is not None:
@@ -114,6 +125,7 @@ class Fit:
         if self.best.score is None:
             yield self._observe(self.loop.step, epoch, last=True)
         self.assembly.load(self.best.state)
+        self.finished = True
 
     def checkpoint(self) -> Checkpoint:
         """Everything needed to go on from here."""
@@ -127,6 +139,12 @@ class Fit:
             tokens=self.tokens,
         )
 
+    def _note_warm(self, start: Evaluation) -> None:
+        alone = self.assembly.parts[0]
+        if self.config.warm_start and len(self.assembly.parts) == 1 and alone.head.linear(alone.layer) is not None:
+            layer = {name: tensor.detach().clone() for name, tensor in alone.layer.state_dict().items()}
+            self.warm = Warm(layer, start.scores)
+
     def _humble(self) -> None:
         """Take confidence from warm-started heads once their state counts as the first checkpoint."""
         for part in self.assembly.parts:
@@ -136,9 +154,14 @@ class Fit:
                     linear.weight.mul_(self.config.head_scale)
                     linear.bias.mul_(self.config.head_scale)
 
-    def _observe(self, step: int, epoch: float, *, last: bool = False) -> Evaluation:
-        """Weights that the method has not settled yet count only where training ends without others."""
-        scores = self._evaluate()
+    def _observe(
+        self, step: int, epoch: float, *, last: bool = False, known: Mapping[str, float] | None = None
+    ) -> Evaluation:
+        """Weights that the method has not settled yet count only where training ends without others.
+
+        `known`: their scores, where they need not be measured.
+        """
+        scores = self._evaluate() if known is None else known
         counts = last or self.assembly.method.settled(self.assembly.trunk)
         gained = counts and self.best.observe(scores[self.metric], step, self.assembly.state())
         self._due_at = None

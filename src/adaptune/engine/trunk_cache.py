@@ -74,40 +74,60 @@ def layers_to_keep(reads: Sequence[Read], config: TrainConfig, *, passes: float,
 
 
 @contextmanager
-def keeping(reads: Sequence[Read], config: TrainConfig, layers: int) -> Iterator[Kept | None]:
-    """Within, the first `layers` run no more for the rows of `reads`. Raises TrainingError where the disk is full."""
+def keeping(
+    reads: Sequence[Read], config: TrainConfig, layers: int, *, shared: dict[int, Below] | None = None
+) -> Iterator[Kept | None]:
+    """Within, the first `layers` run no more for the rows of `reads`. Raises TrainingError where the disk is full.
+
+    `shared`, by numbers of layers: what other trainings on the same base and rows kept is found there, and what this
+    one keeps stays there; whoever made it lets it be forgotten.
+    """
     if layers == 0:
         yield None
         return
     trunk, backbone = reads[0].assembly.trunk, reads[0].assembly.backbone
-    memory, disk = _room(reads, config)
-    store = Remembered(memory, disk, half=config.trunk_cache_precision == "fp16")
-    below = Below(trunk, backbone.roles, layers, store)
+    found = None if shared is None else shared.get(layers)
+    if found is None:
+        used = sum(below.store.memory for below in (shared or {}).values())
+        memory, disk = _room(reads, config, used)
+        store = Remembered(memory, disk, half=config.trunk_cache_precision == "fp16")
+        below = Below(trunk, backbone.roles, layers, store)
+    else:
+        below, store = found.of(trunk, backbone.roles), found.store
     try:
-        with Progress("frozen layers", sum(read.tokens for read in reads), unit="tokens") as progress:
-            for read in reads:
-                read.assembly.below = below
-                _fill(read, progress)
+        for read in reads:
+            read.assembly.below = below
+        if found is None:
+            _fill(reads)
+        if shared is not None:
+            shared[layers] = below
         yield Kept(layers, backbone.depth, len(store), store.memory, store.disk)
     finally:
         for read in reads:
             read.assembly.below = None
-        store.forget()
+        if shared is None or layers not in shared:
+            store.forget()
 
 
-def _fill(read: Read, progress: Progress) -> None:
+def _fill(reads: Sequence[Read]) -> None:
+    with Progress("frozen layers", sum(read.tokens for read in reads), unit="tokens") as progress:
+        for read in reads:
+            _fill_one(read, progress)
+
+
+def _fill_one(read: Read, progress: Progress) -> None:
     device = next(read.assembly.parameters()).device
     for batch in read.batches:
         read.assembly.keep_below(batch.to(device))
         progress.advance(batch.tokens, tokens=batch.tokens)
 
 
-def _room(reads: Sequence[Read], config: TrainConfig) -> tuple[int, int]:
-    """Bytes that may be kept in memory and on disk."""
+def _room(reads: Sequence[Read], config: TrainConfig, used: int) -> tuple[int, int]:
+    """Bytes that may be kept in memory, where others keep so many, and on disk."""
     assembly = reads[0].assembly
     number = 2 if config.trunk_cache_precision == "fp16" else torch.finfo(_type(assembly)).bits // 8
     needed = sum(read.tokens for read in reads) * assembly.backbone.hidden_size * number
-    memory = 0 if config.trunk_cache == "disk" else int(config.trunk_cache_mb * 1e6)
+    memory = 0 if config.trunk_cache == "disk" else max(0, int(config.trunk_cache_mb * 1e6) - used)
     beyond = max(0, needed - memory)
     if config.trunk_cache == "memory" or not beyond:
         return memory, 0

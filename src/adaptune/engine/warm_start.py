@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,15 @@ from adaptune.models.assembly import Assembly
 
 STRENGTHS = (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)
 """L2 strengths that are tried, strong to weak, each from the optimum of the one before."""
+
+
+class Warm(NamedTuple):
+    """What a warm start came to: the same for every model that computes the same features."""
+
+    layer: dict[str, Tensor]
+    """The state of the head's layer."""
+    scores: Mapping[str, float]
+    """On validation rows."""
 
 
 def warm_start(

@@ -29,7 +29,7 @@ def interval(
 ) -> tuple[float, float]:
     """Lower and upper end for the task's default metric."""
     counts = task.counts(predicted, expected)
-    return _ends(_resampled(counts, task.metric_of, samples, np.random.default_rng(seed)), level)
+    return _ends(resampled(counts, task.metric_of, samples, np.random.default_rng(seed)), level)
 
 
 def paired_interval(
@@ -84,10 +84,10 @@ def difference_interval(
         means: NDArray[np.float64] = np.take_along_axis(by_pair, chosen, axis=1).mean(axis=1)
         return means
 
-    return _ends(_resampled(counts, differences, samples, generator), level)
+    return _ends(resampled(counts, differences, samples, generator), level)
 
 
-def _resampled(
+def resampled(
     counts: NDArray[np.int64],
     statistic: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     samples: int,

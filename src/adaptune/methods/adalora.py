@@ -12,6 +12,7 @@ from adaptune.core.backbone import Roles
 from adaptune.core.batch import Batch
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import PeftFiles, State
+from adaptune.core.space import Among, Values
 from adaptune.methods._peft import (
     ADAPTER,
     OnPeft,
@@ -49,6 +50,7 @@ class Adalora(OnPeft):
 
     paper: ClassVar[str] = "Zhang et al. (2023), Adaptive budget allocation for parameter-efficient fine-tuning, ICLR"
     learning_rate: ClassVar[float] = 2e-3
+    searched: ClassVar[Mapping[str, Values]] = {"rank": Among((2, 4, 8)), "targets": Among(("attention", "all"))}
     peft_type: ClassVar[str | None] = "ADALORA"
     peft_fields: ClassVar[Mapping[str, str]] = {
         "rank": "target_r",

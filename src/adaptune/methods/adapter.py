@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from adaptune.core.backbone import Roles, Stack
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
 from adaptune.core.method import Member, Rows
+from adaptune.core.space import Among, Values
 from adaptune.methods._bottleneck import Place, from_state, mix, put
 from adaptune.methods._skipping import SkipsLayers
 
@@ -24,6 +25,7 @@ class Adapter(SkipsLayers):
 
     paper: ClassVar[str] = "Houlsby et al. (2019), Parameter-efficient transfer learning for NLP, ICML"
     learning_rate: ClassVar[float] = 2e-3
+    searched: ClassVar[Mapping[str, Values]] = {"reduction_factor": Among((2, 4, 8, 16, 32))}
 
     variant: Literal["houlsby", "pfeiffer", "parallel"] = "parallel"
     """Where adapters stand. houlsby: behind every attention and feed-forward part. pfeiffer (Pfeiffer et al. 2021):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,6 +12,7 @@ from adaptune.core.backbone import Roles
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
 from adaptune.core.method import Method
+from adaptune.core.space import Among, Values
 
 PART = "ladder"
 """Name within the trunk of the side network."""
@@ -31,6 +33,7 @@ class Ladder(Method):
         "NeurIPS"
     )
     learning_rate: ClassVar[float] = 1e-3
+    searched: ClassVar[Mapping[str, Values]] = {"reduction_factor": Among((2, 4, 8, 16))}
     reads_layers: ClassVar[bool] = True
 
     reduction_factor: int = Field(default=8, ge=1)

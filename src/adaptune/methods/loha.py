@@ -10,6 +10,7 @@ from pydantic import Field
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import State
+from adaptune.core.space import Among, Values
 from adaptune.methods._peft import OnPeft, Targets, by_layer, inject, refuse_transposed
 from adaptune.methods._stacked import Change
 
@@ -19,6 +20,7 @@ class Loha(OnPeft):
 
     paper: ClassVar[str] = "Hyeon-Woo, Ye-Bin and Oh (2022), FedPara, ICLR; Yeh et al. (2024), LyCORIS, ICLR"
     learning_rate: ClassVar[float] = 4e-3
+    searched: ClassVar[Mapping[str, Values]] = {"rank": Among((2, 4, 8, 16)), "targets": Among(("attention", "all"))}
     peft_type: ClassVar[str | None] = "LOHA"
     peft_fields: ClassVar[Mapping[str, str]] = {"rank": "r", "alpha": "alpha"}
     peft_silent: ClassVar[frozenset[str]] = frozenset({"use_effective_conv2d"})

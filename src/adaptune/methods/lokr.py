@@ -10,6 +10,7 @@ from pydantic import Field
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import State
+from adaptune.core.space import Among, Values
 from adaptune.methods._peft import OnPeft, Targets, by_layer, inject, refuse_transposed
 from adaptune.methods._stacked import Change
 
@@ -24,6 +25,7 @@ class Lokr(OnPeft):
         "Edalati et al. (2022), KronA; Yeh et al. (2024), Navigating text-to-image customization, ICLR"
     )
     learning_rate: ClassVar[float] = 3e-3
+    searched: ClassVar[Mapping[str, Values]] = {"rank": Among((2, 4, 8, 16)), "targets": Among(("attention", "all"))}
     peft_type: ClassVar[str | None] = "LOKR"
     peft_fields: ClassVar[Mapping[str, str]] = {"rank": "r", "alpha": "alpha", "factor": "decompose_factor"}
     peft_silent: ClassVar[frozenset[str]] = frozenset({"use_effective_conv2d", "rank_dropout_scale"})

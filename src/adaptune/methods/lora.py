@@ -14,6 +14,7 @@ from adaptune.core.batch import Batch
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import PeftFiles, State, replace_parameters
+from adaptune.core.space import Among, Values
 from adaptune.methods._initial import explained, orthonormal, principal
 from adaptune.methods._one_product import one_product
 from adaptune.methods._peft import (
@@ -39,6 +40,10 @@ class Lora(OnPeft):
 
     paper: ClassVar[str] = "Hu et al. (2022), LoRA: low-rank adaptation of large language models, ICLR"
     learning_rate: ClassVar[float] = 2e-3
+    searched: ClassVar[Mapping[str, Values]] = {
+        "rank": Among((2, 4, 8, 16, 32)),
+        "targets": Among(("attention", "all")),
+    }
     peft_type: ClassVar[str | None] = "LORA"
     peft_fields: ClassVar[Mapping[str, str]] = {
         "rank": "r",

@@ -11,6 +11,7 @@ from adaptune.core.backbone import Roles, Stack
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
 from adaptune.core.method import Method, PeftFiles, State
+from adaptune.core.space import Among, Values
 from adaptune.methods import _past
 from adaptune.methods._folded import memory_of, recall_into
 from adaptune.methods._in_front import PROMPT_SHAPE
@@ -28,6 +29,7 @@ class Prefix(Method):
 
     paper: ClassVar[str] = "Li and Liang (2021), Prefix-tuning: optimizing continuous prompts for generation, ACL"
     learning_rate: ClassVar[float] = 1e-2
+    searched: ClassVar[Mapping[str, Values]] = {"length": Among((5, 10, 20, 40))}
     identity: ClassVar[bool] = False
     peft_format: ClassVar[bool] = True
     peft_type: ClassVar[str | None] = "PREFIX_TUNING"

@@ -10,6 +10,7 @@ from pydantic import Field
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import torch
 from adaptune.core.method import Method, PeftFiles, State
+from adaptune.core.space import Among, Values
 from adaptune.methods._in_front import NAME, PROMPT_SHAPE, from_peft_prompt, peft_prompt, put_in_front, words
 
 
@@ -23,6 +24,7 @@ class Prompt(Method):
         "Lester, Al-Rfou and Constant (2021), The power of scale for parameter-efficient prompt tuning"
     )
     learning_rate: ClassVar[float] = 1e-2
+    searched: ClassVar[Mapping[str, Values]] = {"length": Among((5, 10, 20, 40))}
     peft_type: ClassVar[str | None] = "PROMPT_TUNING"
     peft_fields: ClassVar[Mapping[str, str]] = {"length": "num_virtual_tokens"}
     peft_silent: ClassVar[frozenset[str]] = PROMPT_SHAPE | {

@@ -10,6 +10,7 @@ from pydantic import Field
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import torch
 from adaptune.core.method import Method, PeftFiles, State
+from adaptune.core.space import Among, Values
 from adaptune.methods._folded import memory_of, recall_into
 from adaptune.methods._in_front import (
     NAME,
@@ -33,6 +34,7 @@ class Ptuning(Method):
 
     paper: ClassVar[str] = "Liu et al. (2021), GPT understands, too"
     learning_rate: ClassVar[float] = 3e-3
+    searched: ClassVar[Mapping[str, Values]] = {"length": Among((5, 10, 20, 40))}
     peft_type: ClassVar[str | None] = "P_TUNING"
     peft_fields: ClassVar[Mapping[str, str]] = {
         "length": "num_virtual_tokens",

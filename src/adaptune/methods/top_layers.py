@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from adaptune.core.backbone import Roles
 from adaptune.core.errors import Unsupported
 from adaptune.core.lazy import torch
 from adaptune.core.method import Method, own_copies
+from adaptune.core.space import Among, Values
 
 
 class TopLayers(Method):
@@ -19,6 +21,7 @@ class TopLayers(Method):
         "Lee, Tang and Lin (2019), What would Elsa do? Freezing layers during transformer fine-tuning"
     )
     learning_rate: ClassVar[float] = 1e-4
+    searched: ClassVar[Mapping[str, Values]] = {"layers": Among((1, 2, 3))}
     touches_base: ClassVar[bool] = True
     trains_matrices: ClassVar[bool] = True
 

@@ -10,6 +10,7 @@ from pydantic import Field
 from adaptune.core.backbone import Roles
 from adaptune.core.lazy import peft, torch
 from adaptune.core.method import PeftFiles, State, replace_parameters
+from adaptune.core.space import Among, Values
 from adaptune.methods._peft import (
     ADAPTER,
     OnPeft,
@@ -36,6 +37,7 @@ class Vera(OnPeft):
 
     paper: ClassVar[str] = "Kopiczko, Blankevoort and Asano (2024), VeRA: vector-based random matrix adaptation, ICLR"
     learning_rate: ClassVar[float] = 1e-2
+    searched: ClassVar[Mapping[str, Values]] = {"rank": Among((64, 128, 256)), "targets": Among(("attention", "all"))}
     peft_type: ClassVar[str | None] = "VERA"
     peft_fields: ClassVar[Mapping[str, str]] = {"rank": "r", "dropout": "vera_dropout", "start_scale": "d_initial"}
     peft_silent: ClassVar[frozenset[str]] = frozenset({"projection_prng_key", "save_projection"})

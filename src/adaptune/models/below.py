@@ -33,6 +33,12 @@ class Below:
         self._beside: tuple[Any, ...] | None = None
         """What the layers give beside their hidden states; None: nothing, not even in a tuple."""
 
+    def of(self, trunk: nn.Module, roles: Roles) -> Below:
+        """The same layers of another trunk on the same base, with what was kept."""
+        found = Below(trunk, roles, self.depth, self.store)
+        found._beside = self._beside
+        return found
+
     @torch.no_grad()
     def keep(self, batch: Batch, run: Callable[[Batch], object]) -> None:
         """Keep what the layers give for a batch; `run` is a pass of the trunk, which ends here."""

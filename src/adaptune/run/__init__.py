@@ -3,8 +3,24 @@
 from __future__ import annotations
 
 from adaptune.run.calibrating import answered_well
-from adaptune.run.cooking import cook, cook_tasks, train
-from adaptune.run.finished import Run
+from adaptune.run.cooking import cook, cook_tasks, finish, train
+from adaptune.run.finished import Clock, Run
 from adaptune.run.kitchen import Kitchen, kitchen_of
+from adaptune.run.sharing import Pantry
+from adaptune.run.training import learn, observe, warmed
 
-__all__ = ["Kitchen", "Run", "answered_well", "cook", "cook_tasks", "kitchen_of", "train"]
+__all__ = [
+    "Clock",
+    "Kitchen",
+    "Pantry",
+    "Run",
+    "answered_well",
+    "cook",
+    "cook_tasks",
+    "finish",
+    "kitchen_of",
+    "learn",
+    "observe",
+    "train",
+    "warmed",
+]

@@ -30,15 +30,19 @@ from adaptune.models.in_parts import OnFeatures
 from adaptune.run.kitchen import Kitchen
 
 
-def begin(kitchen: Kitchen, folder: RunDir, stop: Stop) -> None:
-    """Let the approach do what comes before the warm start, step by step. Raises Interrupted."""
+def begin(kitchen: Kitchen, folder: RunDir | None, stop: Stop) -> None:
+    """Let the approach do what comes before the warm start, step by step; no folder: logged nowhere.
+
+    Raises Interrupted.
+    """
     approach, last = kitchen.assembly.approach, None
     with ExitStack() as shown:
         progress: Progress | None = None
         for taken in approach.before(Beginning(kitchen)):
             if progress is None:
                 progress = shown.enter_context(Progress(approach.name, taken.total, unit="steps"))
-            folder.log_step({"step": 0, "approach": approach.name} | asdict(taken))
+            if folder is not None:
+                folder.log_step({"step": 0, "approach": approach.name} | asdict(taken))
             progress.advance(tokens=taken.tokens, loss=taken.loss)
             last = taken
             if stop.signal is not None:

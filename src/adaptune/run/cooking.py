@@ -10,11 +10,12 @@ from adaptune.core.backbone import Backbone
 from adaptune.core.environment import environment
 from adaptune.core.errors import AdaptuneError
 from adaptune.core.run_folder import RunDir
+from adaptune.engine.fit import Fit
 from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, naming, prepare, prepare_tasks
 from adaptune.recipe import MultiTask, Recipe, read_recipe
 from adaptune.run.finished import Clock, Run, finished_report
-from adaptune.run.kitchen import set_up
+from adaptune.run.kitchen import Kitchen, set_up
 from adaptune.run.measuring import measure, report_of
 from adaptune.run.referring import reference
 from adaptune.run.together import (
@@ -58,6 +59,12 @@ def cook(
         kitchen = set_up(recipe, prepared, backbone)
     with clock.stage("train"):
         fit = learn(kitchen, folder, resume=resume)
+    return finish(kitchen, fit, folder, clock)
+
+
+def finish(kitchen: Kitchen, fit: Fit, folder: RunDir, clock: Clock) -> Run:
+    """The end of a run whose training is over: its best weights are scored and saved."""
+    recipe = kitchen.recipe
     clock.seconds["train"] = fit.seconds  # with those of the run that this one resumes
     with clock.stage("evaluate"):
         results = measure(kitchen, folder)
@@ -65,7 +72,7 @@ def cook(
             folder.bundle,
             kitchen.assembly,
             recipe.task,
-            columns=prepared.columns,
+            columns=kitchen.prepared.columns,
             max_length=kitchen.assembly.max_length,
             config=recipe.bundle,
             scores=results.scores,

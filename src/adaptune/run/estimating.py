@@ -118,7 +118,7 @@ def _numbers(batch: Batch) -> int:
     return batch.mask.numel() + (0 if batch.decoder_mask is None else batch.decoder_mask.numel())
 
 
-class _Few:
+class Few:
     """The largest batch, then the first ones of an epoch."""
 
     def __init__(self, batches: Sequence[Batch]) -> None:
@@ -137,7 +137,7 @@ def _measured(kitchen: Kitchen, sizes: _Sizes, layers: int) -> _Measured:
     few = [sizes.largest, *islice(kitchen.batches()(0), count - 1)]
     settings = {"epochs": 1, "max_steps": None, "trunk_cache_mb": 1e6}
     once = config.model_copy(update=settings)
-    steps = list(train(assembly, _Few(few), once.model_copy(update={"max_steps": 1}), seed=0))  # onto the device
+    steps = list(train(assembly, Few(few), once.model_copy(update={"max_steps": 1}), seed=0))  # onto the device
     questions = list(kitchen.by_length("valid") if kitchen.recipe.task.pools else kitchen.in_order("valid"))
     question = questions[len(questions) // 2]  # neither the shortest nor the longest
     whole = _seconds(lambda: _ask(kitchen, question)) / _numbers(question)
@@ -145,7 +145,7 @@ def _measured(kitchen: Kitchen, sizes: _Sizes, layers: int) -> _Measured:
     read = Read(assembly, [*few, question] if layers else [], sum(map(_numbers, few)))
     with keeping([read], once, layers) as kept:
         filling = time.perf_counter() - started
-        steps = list(train(assembly, _Few(few), once, seed=0))
+        steps = list(train(assembly, Few(few), once, seed=0))
         evaluation = _seconds(lambda: _ask(kitchen, question)) / _numbers(question)
     timed = steps[UNTIMED:] or steps
     padded = sum(map(_numbers, few[(len(steps) - len(timed)) * config.accumulate :]))

@@ -186,6 +186,12 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
     """Load the model, unless it is there, put the adapter and the head on it, and encode the rows."""
     keep_freed_memory()
     backbone = backbone or load_backbone(recipe.model, words=recipe.head.reads_words)
+    assembly, lineage = assembled(recipe, prepared, backbone)
+    return kitchen_on(assembly, recipe, prepared, lineage)
+
+
+def assembled(recipe: Recipe, prepared: Prepared, backbone: Backbone) -> tuple[Assembly, Sequence[Ancestor]]:
+    """The adapter and the head on a loaded base, and what they were started from. Raises Unsupported."""
     start = recipe.method.start
     labels = labels_of(recipe, prepared.splits)
     if start is not None:
@@ -201,7 +207,7 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
     )
     lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
     choose(assembly, recipe, prepared)
-    return kitchen_on(assembly, recipe, prepared, lineage)
+    return assembly, lineage
 
 
 def kitchen_on(assembly: Assembly, recipe: Recipe, prepared: Prepared, lineage: Sequence[Ancestor] = ()) -> Kitchen:

@@ -51,6 +51,8 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
     note_worth(kitchen, "test", seen, answered)
     answers = [answer.value for answer in answered]
     expected = [example.expected for example in kitchen.examples("test")]
+    if name is None:
+        folder.write_counts(task.counts(answers, expected).tolist())
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
     beside, gain = {}, None
     if recipe.evaluate.baselines and kitchen.examples("train"):

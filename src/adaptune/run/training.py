@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,34 +16,70 @@ from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
 from adaptune.engine.signals import Stop, stopping
 from adaptune.engine.trunk_cache import keeping, layers_to_keep
+from adaptune.engine.warm_start import Warm
 from adaptune.run.beginning import begin
 from adaptune.run.kitchen import Kitchen
+from adaptune.run.sharing import Pantry
 
 ONLY = ""
 """The name of the one task of a run, whose batches name none."""
 
 
-def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
-    """Train with progress, evaluations and checkpoints; the best weights stand at the end."""
-    recipe, run = kitchen.recipe, kitchen.prepared.fingerprint
-    fit = Fit(
-        kitchen.assembly,
-        NoBatches() if _has_nothing_to_read(kitchen) else kitchen.batches(),
-        recipe.train,
-        seed=recipe.seed,
-        metric=kitchen.metric,
-        evaluate=kitchen.watch,
-        run=run,
-        resumed=checkpoint_in(folder, run) if resume else None,
-    )
-    recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
-    with stopping() as stop, above_frozen_layers({ONLY: kitchen}, fit):
+def learn(
+    kitchen: Kitchen, folder: RunDir, *, resume: bool, pantry: Pantry | None = None, until: int | None = None
+) -> Fit:
+    """Train with progress, evaluations and checkpoints; the best weights stand at the end.
+
+    `pantry`: what other runs on the same base share with this one. `until`: stop, saved, at the first evaluation from
+    this step on; `finished` then tells whether training was over before.
+    """
+    resumed = checkpoint_in(folder, kitchen.prepared.fingerprint) if resume else None
+    fit = _fit(kitchen, resumed)
+    kitchen.recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
+    with stopping() as stop, above_frozen_layers({ONLY: kitchen}, fit, pantry):
         if not resume:
             begin(kitchen, folder, stop)
-        if not kitchen.assembly.approach.fits_head:
-            fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
-        follow({ONLY: kitchen}, folder, fit, stop)
+        _warm(kitchen, fit, pantry)
+        follow({ONLY: kitchen}, folder, fit, stop, until=until)
+    if pantry is not None and fit.warm is not None:
+        pantry.keep_warm(kitchen, fit.warm)
     return fit
+
+
+def observe(kitchen: Kitchen, pantry: Pantry, stop: Callable[[Evaluation], bool]) -> Fit:
+    """Train without a folder, to the end or until `stop` says so of an evaluation; `finished` tells which."""
+    fit = _fit(kitchen)
+    kitchen.recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
+    with stopping() as asked, above_frozen_layers({ONLY: kitchen}, fit, pantry):
+        begin(kitchen, None, asked)
+        _warm(kitchen, fit, pantry)
+        for event in _named_rows({ONLY: kitchen}, fit):
+            if isinstance(event, Evaluation) and stop(event):
+                break
+    if fit.warm is not None:
+        pantry.keep_warm(kitchen, fit.warm)
+    return fit
+
+
+def warmed(kitchen: Kitchen) -> Warm | None:
+    """The head's optimum on the features of the model as it stands; None where the recipe or the head has none."""
+    fit = _fit(kitchen)
+    _warm(kitchen, fit, None)
+    next(iter(fit))
+    return fit.warm
+
+
+def _fit(kitchen: Kitchen, resumed: Checkpoint | None = None) -> Fit:
+    return Fit(
+        kitchen.assembly,
+        NoBatches() if _has_nothing_to_read(kitchen) else kitchen.batches(),
+        kitchen.recipe.train,
+        seed=kitchen.recipe.seed,
+        metric=kitchen.metric,
+        evaluate=kitchen.watch,
+        run=kitchen.prepared.fingerprint,
+        resumed=resumed,
+    )
 
 
 def _has_nothing_to_read(kitchen: Kitchen) -> bool:
@@ -51,8 +87,19 @@ def _has_nothing_to_read(kitchen: Kitchen) -> bool:
     return not kitchen.examples("train") and not kitchen.recipe.train.epochs
 
 
+def _warm(kitchen: Kitchen, fit: Fit, pantry: Pantry | None) -> None:
+    """The warm start, of another run where one read the same features; none where the approach fits the head."""
+    if kitchen.assembly.approach.fits_head:
+        return
+    warm = None if pantry is None else pantry.warm_for(kitchen)
+    if warm is None:
+        fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
+    else:
+        fit.begin_with(warm)
+
+
 @contextmanager
-def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[None]:
+def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit, pantry: Pantry | None = None) -> Iterator[None]:
     """Within, what the frozen layers below the lowest one that learns give is kept, as train.trunk_cache says."""
     against = None
     if any(kitchen.tokens is not None for kitchen in kitchens.values()):
@@ -61,7 +108,7 @@ def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[N
         against = f"there are {fit.loop.accelerator.num_processes} processes, each of which would keep all rows' states"
     reads = [kitchen.read_again() for kitchen in kitchens.values()]
     layers = layers_to_keep(reads, fit.config, passes=fit.passes_left, against=against)
-    with keeping(reads, fit.config, layers) as kept:
+    with keeping(reads, fit.config, layers, shared=None if pantry is None else pantry.below) as kept:
         if kept is not None:
             notice(str(kept))
         yield
@@ -74,8 +121,8 @@ def checkpoint_in(folder: RunDir, run: str) -> Checkpoint:
     return checkpoint
 
 
-def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop) -> None:
-    """Log every event of a training, save checkpoints, and stop when asked to."""
+def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop, *, until: int | None = None) -> None:
+    """Log every event of a training, save checkpoints, and stop when asked to, or at an evaluation `until` a step."""
     saved = time.monotonic()
     with Progress("train", fit.loop.total, unit="steps", seconds=fit.config.max_seconds) as progress:
         progress.start_at(fit.loop.step)
@@ -97,6 +144,8 @@ def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop
                     "give the same command with --resume to go on",
                     stop.signal,
                 )
+            if until is not None and isinstance(event, Evaluation) and event.step >= until:
+                return
     notice(f"training ended: {fit.ended}; best {fit.metric} {fit.best.score:.4f} after step {fit.best.step}")
 
 

@@ -1,0 +1,3 @@
+"""Many recipes on one task: which of several candidates to use, and which settings of one. Trains by the room `run`."""
+
+from __future__ import annotations

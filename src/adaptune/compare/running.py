@@ -1,0 +1,155 @@
+"""One candidate's runs: tried on a few steps, trained to some step, finished and scored. Knows no other candidate."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adaptune.compare.candidates import Candidate
+from adaptune.compare.values import Plan, Point, Status, Trained
+from adaptune.core.environment import environment
+from adaptune.core.run_folder import RunDir, read_json_lines
+from adaptune.core.types import Array
+from adaptune.engine.loop import train
+from adaptune.prepare import Prepared, prepared_for
+from adaptune.recipe import Recipe
+from adaptune.run import Clock, Pantry, finish, learn
+from adaptune.run.estimating import Few
+
+TRIED = 3
+"""Optimizer steps of a trial; the first one waits for memory."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """A candidate in the race."""
+
+    candidate: Candidate
+    status: Status = "stopped"
+    error: str | None = None
+    rounds: int = 0
+    step_seconds: float = 0.0
+    """Of a trial at first, then of its last training, evaluations included."""
+    trained: int = 0
+    total: int = 0
+    bytes: int = 0
+    """Of the tensors that its bundle holds."""
+    seeds: list[int] = field(default_factory=list)
+    """With which it was finished."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """What the runs of all candidates share."""
+
+    recipe: Recipe
+    """With the comparison's folder; its method is another one in every run."""
+    prepared: Prepared
+    pantry: Pantry
+
+    def run(self, candidate: Candidate, seed: int, plan: Plan) -> Recipe:
+        """The recipe of one run, which carried out by itself gives the same."""
+        recipe = candidate.recipe(self.recipe)
+        train = recipe.train
+        if candidate.method.steps and train.epochs:
+            steps = plan.steps if plan.steps < plan.of_steps else train.max_steps
+            train = train.model_copy(update={"max_steps": steps, "evaluate_every": plan.every})
+        return recipe.model_copy(update={"train": train, "seed": seed, "out": self.folder(candidate, seed).path})
+
+    def folder(self, candidate: Candidate, seed: int) -> RunDir:
+        """The folder of one run."""
+        return RunDir(self.recipe.out / "runs" / candidate.folder / f"seed-{seed}")
+
+
+def try_out(track: Track, entry: Entry) -> None:
+    """Put the candidate on the base and take a few steps, which are thrown away. Raises what stands against it."""
+    recipe = entry.candidate.recipe(track.recipe)
+    prepared = prepared_for(recipe, track.prepared)
+    kitchen = track.pantry.kitchen(recipe, prepared)
+    entry.trained, entry.total = kitchen.assembly.count_parameters()
+    entry.bytes = sum(tensor.numel() * tensor.element_size() for tensor in kitchen.assembly.state().values())
+    if not entry.candidate.method.steps or not recipe.train.epochs:
+        return
+    count = TRIED * recipe.train.accumulate
+    config = recipe.train.model_copy(update={"epochs": 1, "max_steps": TRIED})
+    few = Few(list(islice(kitchen.batches()(0), count)))
+    seconds = [step.seconds for step in train(kitchen.assembly, few, config, seed=recipe.seed)]
+    entry.step_seconds = float(np.mean(seconds[1:] or seconds))
+
+
+def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | None) -> None:
+    """Train with one seed until a step, from where it stands; None: to the end, with test rows scored and a bundle.
+
+    A run of the same recipe and data that has come so far is left as it is.
+    """
+    recipe = track.run(entry.candidate, seed, plan)
+    prepared, folder = prepared_for(recipe, track.prepared), track.folder(entry.candidate, seed)
+    same = _is_of(folder, prepared)
+    if same and (folder.state == "finished" or (until is not None and _last_step(folder) >= until)):
+        return
+    clock, resume = Clock(), same and folder.state == "unfinished"
+    with clock.stage("data"):
+        if resume:
+            folder.go_on()
+        else:
+            folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=True)
+        kitchen = track.pantry.kitchen(recipe, prepared)
+    begun = max(0, _last_step(folder))
+    with clock.stage("train"):
+        fit = learn(kitchen, folder, resume=resume, pantry=track.pantry, until=until)
+    if fit.loop.step > begun:
+        entry.step_seconds = clock.seconds["train"] / (fit.loop.step - begun)
+    if until is None:
+        finish(kitchen, fit, folder, clock)
+
+
+def is_finished(track: Track, entry: Entry, seed: int, plan: Plan) -> bool:
+    """Whether a run of the same recipe and data has been scored on test rows."""
+    recipe, folder = track.run(entry.candidate, seed, plan), track.folder(entry.candidate, seed)
+    return folder.state == "finished" and _is_of(folder, prepared_for(recipe, track.prepared))
+
+
+def _is_of(folder: RunDir, prepared: Prepared) -> bool:
+    if not folder.environment.exists():
+        return False
+    return bool(json.loads(folder.environment.read_bytes())["run"] == prepared.fingerprint)
+
+
+def curve_of(folder: RunDir, watched: str) -> tuple[Point, ...]:
+    """The evaluations of a run."""
+    if not folder.scores.exists():
+        return ()
+    lines = read_json_lines(folder.scores)
+    names = ("step", "epoch", "seconds")
+    return tuple(Point(score=line[watched], **{name: line[name] for name in names}) for line in lines)
+
+
+def counts_of(folder: RunDir) -> Array:
+    """(R, K) of a finished run's test rows."""
+    return np.array(json.loads(folder.counts.read_bytes()), dtype=np.int64)
+
+
+def trained_of(folder: RunDir, seed: int, watched: str, beside: Path) -> Trained:
+    """What a run's folder says of it; `beside`: the folder that its name is relative to."""
+    curve = curve_of(folder, watched)
+    report: Mapping[str, Any] = json.loads(folder.report.read_bytes()) if folder.state == "finished" else {}
+    return Trained(
+        seed=seed,
+        folder=folder.path.relative_to(beside).as_posix(),
+        finished=bool(report),
+        steps=report["training"]["steps"] if report else max((point.step for point in curve), default=0),
+        seconds=report["seconds"]["train"] if report else max((point.seconds for point in curve), default=0.0),
+        valid=max((point.score for point in curve), default=None),
+        test=report.get("test", {}),
+        curve=curve,
+    )
+
+
+def _last_step(folder: RunDir) -> int:
+    return max((line["step"] for line in read_json_lines(folder.scores)), default=-1) if folder.scores.exists() else -1

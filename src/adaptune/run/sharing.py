@@ -1,0 +1,82 @@
+"""What several runs on one base and the same rows share, so that it is computed once. Trains nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from adaptune.approaches.finetune import Finetune
+from adaptune.bundle.answers import encoder_of
+from adaptune.core.backbone import Backbone
+from adaptune.core.batch import Encoded
+from adaptune.core.catalogue import section
+from adaptune.data.tokens import Tokens
+from adaptune.engine.warm_start import Warm
+from adaptune.models.below import Below
+from adaptune.prepare import Prepared
+from adaptune.recipe import Recipe
+from adaptune.run.kitchen import Kitchen, assembled, kitchen_on
+
+Encodings = tuple[Mapping[str, list[Encoded]], Tokens | None]
+
+
+@dataclass(slots=True)
+class Pantry:
+    """A loaded base, and what runs on it left for others: tokens, the head's optimum, states of frozen layers.
+
+    Its runs differ in method, seed, folder and training alone: task, head, rows and model are the same.
+    """
+
+    backbone: Backbone
+    below: dict[int, Below] = field(default_factory=dict)
+    """By numbers of layers: what so many of the base's first ones give for each sequence."""
+    _encoded: dict[Hashable, Encodings] = field(default_factory=dict)
+    _warm: dict[Hashable, Warm] = field(default_factory=dict)
+
+    def kitchen(self, recipe: Recipe, prepared: Prepared) -> Kitchen:
+        """As `set_up` makes it, with tokens that are made once. Raises Unsupported."""
+        assembly, lineage = assembled(recipe, prepared, self.backbone)
+        encoder = encoder_of(assembly)
+        seed = None if encoder.reading is None else recipe.seed
+        key = (
+            str(section(assembly.approach)),
+            encoder.labels,
+            encoder.max_length,
+            encoder.writing,
+            encoder.reading,
+            seed,
+        )
+        if key not in self._encoded:
+            kitchen = kitchen_on(assembly, recipe, prepared, lineage)
+            self._encoded[key] = (kitchen.encoded, kitchen.tokens)
+        encoded, tokens = self._encoded[key]
+        return Kitchen(recipe, prepared, assembly, encoded, lineage, tokens)
+
+    def warm_for(self, kitchen: Kitchen) -> Warm | None:
+        """The warm start of an earlier run that read the same features; None: there was none."""
+        key = _features(kitchen)
+        return None if key is None else self._warm.get(key)
+
+    def keep_warm(self, kitchen: Kitchen, warm: Warm) -> None:
+        """Let others begin with it that read the same features."""
+        if (key := _features(kitchen)) is not None:
+            self._warm[key] = warm
+
+    def forget(self) -> None:
+        """Give up what frozen layers gave."""
+        for below in self.below.values():
+            below.store.forget()
+        self.below.clear()
+
+
+def _features(kitchen: Kitchen) -> Hashable | None:
+    """Equal where a head reads the same features before the first step; None where no other run reads these."""
+    recipe, head = kitchen.recipe, kitchen.assembly.head
+    method = recipe.method
+    plainly = isinstance(kitchen.assembly.approach, Finetune)
+    if not plainly or not method.identity or method.start is not None or head.own_tokens:
+        return None
+    # A layer that is linear alone is fitted from zero; parts below it begin with values that the seed decides.
+    drawn = not head.plain or recipe.train.warm_start_rows is not None or kitchen.tokens is not None
+    seeds: Sequence[int] = [recipe.seed] if drawn else []
+    return (str(section(head)), kitchen.assembly.labels, kitchen.assembly.max_length, *seeds)

@@ -1,0 +1,189 @@
+"""Several methods on one task become one verdict, and settings of one are searched, on a tiny model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import adaptune
+from adaptune.compare import comparing
+from adaptune.compare.candidates import parse_candidates
+from adaptune.compare.comparing import compare
+from adaptune.compare.settle import settled
+from adaptune.compare.tuning import Asked, tune
+from adaptune.compare.values import Comparison, Row, Tuning
+from adaptune.core.errors import AdaptuneError, Interrupted, Unsupported
+from adaptune.prepare import prepare
+from adaptune.recipe import load_recipe
+from adaptune.show import print_comparison, print_tuning
+
+THINGS = ("film", "book", "phone", "train", "game", "house", "bank", "river")
+CANDIDATES = "lora(rank=2),bitfit,head_only,lora(rank=64,initialisation=pissa)"
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
+    rows = [
+        f"the {thing} was {word} {end},{label}"
+        for thing in THINGS
+        for label, words in (("positive", ("good", "great", "excellent")), ("negative", ("bad", "terrible", "poor")))
+        for word in words
+        for end in ("today", "again", "to me")
+    ]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        f"task: classify\ndata: {{train: {tmp_path}/rows.csv, test_share: 0.3}}\nmodel: {tiny_bert}\n"
+        f"train: {{epochs: 2, batch_rows: 16, device: cpu, patience: null}}\nout: {tmp_path}/run\n"
+    )
+    return path
+
+
+def _compared(recipe: Path, candidates: str = CANDIDATES, *, resume: bool = False, seeds: int = 2) -> Comparison:
+    given = load_recipe(recipe)
+    whole = settled(given, None)
+    asked = parse_candidates(candidates, given)
+    return compare(whole, prepare(whole), asked, seeds=seeds, budget=600, resume=resume)
+
+
+def _row(found: Comparison, name: str) -> Row:
+    return next(row for row in found.candidates if row.name == name)
+
+
+def test_a_comparison_ends_in_a_verdict_with_its_reasons(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = _compared(recipe)
+    folder = tmp_path / "run-compare"
+    assert Comparison.model_validate_json((folder / "comparison.json").read_bytes()) == found
+    refused = _row(found, "lora(rank=64,initialisation=pissa)")
+    assert refused.status == "refused"
+    assert "at most 32 directions" in str(refused.error)
+    compared = [row for row in found.candidates if row.status == "compared"]
+    stopped = [row for row in found.candidates if row.status == "stopped"]
+    assert (len(compared), len(stopped)) == (2, 1)
+    assert stopped[0].score is None
+    assert all(run.test == {} and not run.finished for run in stopped[0].runs)
+    for row in compared:
+        assert [run.seed for run in row.runs] == [1, 2]
+        assert row.score == pytest.approx(fmean(run.test["accuracy"] for run in row.runs))
+        assert row.interval is not None
+        assert row.interval.low <= row.score <= row.interval.high
+        assert row.runs[0].curve[0].step == 0
+    assert {one.name for one in found.baselines} == {
+        "majority",
+        "tfidf_logistic_regression",
+        "nearest_neighbour",
+        "label_names",
+    }
+    assert found.verdict is not None
+    assert found.verdict.best in [row.name for row in compared]
+    assert adaptune.load(folder / "bundle").predict(["the film was good"])[0]["label"] in ("positive", "negative")
+    print_comparison(found)
+    assert found.verdict.english[0] in capsys.readouterr().out
+
+
+def test_a_run_of_a_comparison_is_its_recipe_carried_out_alone(recipe: Path, tmp_path: Path) -> None:
+    """In rounds, on a warm start that others computed, with tokens that others made."""
+    found = _compared(recipe, "lora(rank=2),bitfit,lora(rank=4)")
+    run = next(run for row in found.candidates for run in row.runs if run.finished and run.seed == 2)
+    beside = tmp_path / "run-compare" / run.folder
+    alone = adaptune.train(beside / "recipe.yaml", f"out={tmp_path}/alone")
+    assert alone.report["test"] == run.test
+    weights, expected = (load_file(folder / "weights.safetensors") for folder in (beside / "bundle", alone.bundle))
+    assert weights.keys() == expected.keys()
+    assert all(torch.allclose(weights[name], expected[name], atol=1e-6) for name in weights)
+
+
+def test_finished_runs_are_reused_and_candidates_added(recipe: Path, tmp_path: Path) -> None:
+    first = _compared(recipe, "lora(rank=2),bitfit")
+    reports = {file: file.stat().st_mtime_ns for file in (tmp_path / "run-compare").rglob("report.json")}
+    assert len(reports) == 4
+    with pytest.raises(AdaptuneError, match="go on with it, or add candidates, by --resume"):
+        _compared(recipe, "lora(rank=2),bitfit")
+    again = _compared(recipe, "lora(rank=2),bitfit,head_only", resume=True)
+    assert all(file.stat().st_mtime_ns == reports[file] for file in reports)
+    added = _row(again, "head_only")
+    assert added.status in ("stopped", "compared")
+    assert (added.rounds, len(again.plan.rounds)) == (1, 1)
+    assert [_row(again, name).score for name in ("lora(rank=2)", "bitfit")] == [
+        _row(first, name).score for name in ("lora(rank=2)", "bitfit")
+    ]
+
+
+def test_a_candidate_that_fails_is_a_row_with_its_error(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained = comparing.train_to
+
+    def fails(track: Any, entry: Any, *rest: Any) -> None:
+        if entry.candidate.name == "bitfit":
+            raise RuntimeError("out of luck")
+        trained(track, entry, *rest)
+
+    monkeypatch.setattr(comparing, "train_to", fails)
+    found = _compared(recipe, "bitfit,lora(rank=2),head_only", seeds=1)
+    failed = _row(found, "bitfit")
+    assert (failed.status, failed.error) == ("failed", "RuntimeError: out of luck")
+    assert sorted(row.name for row in found.candidates if row.status == "compared") == ["head_only", "lora(rank=2)"]
+    assert found.verdict is not None
+    assert any("One seed was run" in text for text in found.verdict.english)
+
+
+def test_an_interrupted_comparison_goes_on(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(kitchen: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="with --resume"):
+        patch.setattr(comparing, "baseline_answers", interrupted)
+        _compared(recipe, "lora(rank=2),bitfit", seeds=1)
+    assert len([row for row in _compared(recipe, "lora(rank=2),bitfit", seeds=1, resume=True).candidates if row.score])
+
+
+def test_without_test_rows_nothing_is_compared(recipe: Path) -> None:
+    with pytest.raises(Unsupported, match="decided on test rows"):
+        settled(load_recipe(recipe, ["data.test_share=0"]), None)
+
+
+def test_a_search_tries_the_usual_settings_first_and_goes_on(
+    recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("optuna")
+    asked = Asked(str(recipe), ("seed=3",), None, tmp_path / "tuned", trials=5, budget=600)
+    found = tune(asked, prepare(asked.load()))
+    assert Tuning.model_validate_json((tmp_path / "tuned" / "tuning.json").read_bytes()) == found
+    assert len(found.trials) == 5
+    first = next(trial for trial in found.trials if trial.number == 0)
+    assert first.overrides == ("train.learning_rate=0.004", "method.rank=8", "method.targets=attention")
+    assert found.usual == first.score
+    assert found.best == max(
+        trial.score for trial in found.trials if trial.state == "complete" and trial.score is not None
+    )
+    pasted = load_recipe(recipe, found.overrides)
+    assert (pasted.seed, pasted.method.name) == (3, "lora")
+    more = tune(Asked(**{**_fields(asked), "trials": 7}), prepare(asked.load()), resume=True)
+    assert len(more.trials) == 7
+    assert {trial.number: trial.score for trial in found.trials}.items() <= {
+        trial.number: trial.score for trial in more.trials
+    }.items()
+    print_tuning(more)
+    assert f"adaptune train {recipe} seed=3 train.learning_rate=" in capsys.readouterr().out
+    with pytest.raises(AdaptuneError, match="go on with it by --resume"):
+        tune(asked, prepare(asked.load()))
+
+
+@pytest.mark.slow
+def test_two_processes_search_together(recipe: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    asked = Asked(str(recipe), (), None, tmp_path / "tuned", trials=6, budget=600, workers=2)
+    found = tune(asked, prepare(asked.load()))
+    assert len(found.trials) in (6, 7)  # both may begin the last one
+    assert json.loads((tmp_path / "tuned" / "plan.json").read_text())["steps"] > 0
+
+
+def _fields(asked: Asked) -> dict[str, Any]:
+    return {name: getattr(asked, name) for name in asked.__dataclass_fields__}

@@ -16,6 +16,7 @@ from adaptune.serve.access_log import AccessLog
 from adaptune.serve.batcher import Queueing
 from adaptune.serve.body import BodyLimit
 from adaptune.serve.config import ServeConfig
+from adaptune.serve.crowd import Crowd
 from adaptune.serve.errors import Refused, add_handlers
 from adaptune.serve.keys import Keys, read_keys
 from adaptune.serve.metrics import Metrics
@@ -76,6 +77,7 @@ def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, 
     for router in (module.router for module in routers):
         app.include_router(router)
     add_handlers(app)
-    app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.body_seconds)
+    app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.client_seconds)
+    app.add_middleware(Crowd, most=limits.connections)
     app.add_middleware(AccessLog, metrics=metrics, asked=watcher.requested)
     return app

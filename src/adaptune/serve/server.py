@@ -9,9 +9,12 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from adaptune.bundle.check import find_base
 from adaptune.bundle.manifest import Manifest, read_manifest
@@ -23,7 +26,8 @@ from adaptune.models.load import load_backbone
 from adaptune.serve.access_log import LOGGER
 from adaptune.serve.app import make_app
 from adaptune.serve.batcher import Queueing
-from adaptune.serve.config import ServeConfig
+from adaptune.serve.config import Limits, ServeConfig
+from adaptune.serve.connections import Connection, Server
 from adaptune.serve.keys import Keys, read_keys
 from adaptune.serve.memory import LOGGER as FEEDBACK
 from adaptune.serve.opening import check_told
@@ -61,22 +65,30 @@ def serve(config: ServeConfig, door: Door, holding: Holding, queueing: Queueing,
     pool = fill_pool(config, holding, model=model)
     app = make_app(pool, config, queueing, keys)
     _log_to_stderr()
-    limits = config.limits
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=limits.connections,
-            timeout_graceful_shutdown=int(limits.seconds + DRAIN),
-        )
-    )
+    server = make_server(app, config.limits)
     with _listen(door) as listening:
         host, port = listening.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         notice(f"{len(pool.names())} bundles on {pool.backbone.name!r}: {address}  (keys: {len(keys) or 'none'})")
         server.run(sockets=[listening])
+
+
+def make_server(app: FastAPI, limits: Limits) -> Server:
+    """What holds the connections of an application."""
+    config = uvicorn.Config(
+        app,
+        http=cast(Any, partial(Connection, limits=limits)),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(limits.seconds + DRAIN),
+    )
+
+    def stopping() -> None:  # there is a service once the server has started
+        app.state.service.stop()
+
+    return Server(config, stopping)
 
 
 def fill_pool(config: ServeConfig, holding: Holding, *, model: str | None) -> Pool:

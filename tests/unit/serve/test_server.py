@@ -51,13 +51,19 @@ def test_what_was_put_and_deleted_outlives_the_server(make: Any, client: Any, tm
     assert pool.find("one").version == put["version"]
 
 
-def test_a_change_that_cannot_be_kept_is_told_and_holds(make: Any, client: Any, tmp_path: Path) -> None:
-    make("one", "classify", "lora")
+def test_a_change_that_cannot_be_kept_does_not_happen(make: Any, client: Any, tmp_path: Path) -> None:
+    make("one", "classify", "lora", seed=1)
+    make("two", "classify", "lora", seed=2)
     service = client(root=tmp_path / "bundles", registry=tmp_path / "no-such-folder" / "registry.json")
-    response = service.put("/v1/bundles/more", json={"folder": "one"})
-    assert response.status_code == 503
-    assert "cannot be kept" in response.json()["error"]["message"]
-    assert service.get("/v1/bundles/more").status_code == 200
+    before = service.get("/v1/bundles/one").json()["version"]
+    for folder, name in (("one", "more"), ("two", "one")):
+        response = service.put(f"/v1/bundles/{name}", json={"folder": folder})
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+        assert "cannot be kept" in response.json()["error"]["message"]
+    assert service.delete("/v1/bundles/two").status_code == 503
+    assert service.get("/v1/bundles/more").status_code == 404
+    assert service.get("/v1/bundles/one").json()["version"] == before
+    assert service.get("/v1/bundles/two").status_code == 200
 
 
 def test_a_damaged_registry_is_refused(make: Any, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -132,8 +133,9 @@ def test_an_address_that_cannot_be_used_is_refused(url: str, message: str) -> No
         Store(url)
 
 
-def test_a_library_that_is_missing_is_named() -> None:
-    with pytest.raises(BadStore, match="need the library psycopg: pip install psycopg"):
+def test_a_library_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with pytest.raises(BadStore, match=r"need another library: .*psycopg.*; pip install 'adaptune\[postgres\]'"):
         Store("postgresql+psycopg://user:secret@localhost/x")
 
 

@@ -13,7 +13,7 @@ from adaptune.bundle.check import sha256_of
 from adaptune.bundle.manifest import MANIFEST, WEIGHTS
 from adaptune.core.backbone import Backbone
 from adaptune.core.errors import AdaptuneError
-from faults.model import KINDS, offline, same, texts
+from faults.model import KINDS, offline, same, texts, versions
 from faults.process import Server, refused
 
 KINDS_OF_DAMAGE = (
@@ -58,7 +58,7 @@ def load_damaged(server: Server, root: Path, base: Backbone, *, trials: int) -> 
 
 def damage_the_cold(server: Server, root: Path) -> None:
     """A bundle that goes bad on the disk while it is out of memory gives 503, and no other does."""
-    folder, others = root / "cold", [name for name, _, _ in KINDS]
+    folder, others = root / "cold", [name for name, _, _ in KINDS] + versions()
     shutil.copytree(root / "reviews", folder)
     inputs = texts(6, 2)
     with server.client() as client:

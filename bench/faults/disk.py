@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from adaptune.core.backbone import Backbone
+from adaptune.serve.paths import bundles_below
+from adaptune.serve.registry import Registry
 from faults.model import KINDS, LIVE, offline, same, texts
 from faults.process import Server, refused
 
@@ -56,9 +58,9 @@ def fill_the_disk(root: Path, disk: Path, base: Backbone, *, asks: int) -> dict[
         _compare(server, root, base)
         (disk / "filler").unlink()
         _after(server, disk, live, right)
-    with Server(disk / "bundles", *options, log=disk / "server.log") as server, server.client() as client:
-        assert client.get("/v1/bundles/reviews").status_code == 404
-        assert client.get(f"/v1/bundles/{live}").status_code == 200
+    served = dict(Registry(disk / "registry.json", disk / "bundles").bundles(bundles_below(disk / "bundles")))
+    assert "reviews" not in served, "a bundle that was deleted comes back at the next start"
+    assert served[live] == (disk / "bundles" / "versions" / f"{live}-2").resolve()
     assert not list(disk.rglob("*.part")), "a half-written file was left"
     return found
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from faults.model import KINDS, LIVE, VERSIONS, texts
+from faults.model import KINDS, LIVE, VERSIONS, texts, versions
 from faults.process import Server
 from serving import fire
 
@@ -19,7 +19,10 @@ BODIES = 2000
 
 
 def grow(server: Server, folder: Path, *, requests: int, marks: tuple[int, ...], seconds: int = 5) -> dict[str, Any]:
-    """Resident memory at those numbers of requests. `seconds`: of one window, between two of which bundles change."""
+    """Resident memory at those numbers of requests, and its growth after the second of them.
+
+    `seconds`: of one window, between two of which bundles change.
+    """
     file = folder / "bodies.jsonl"
     file.write_text("".join(f"{json.dumps(body)}\n" for body in _bodies()), encoding="utf-8")
     os.environ["BODIES"] = str(file)
@@ -34,14 +37,14 @@ def grow(server: Server, folder: Path, *, requests: int, marks: tuple[int, ...],
         megabytes = process.memory_info().rss / 1e6
         curve.append((done, round(megabytes, 1)))
         resident |= {mark: megabytes for mark in marks if mark <= done and mark not in resident}
-    first, last = resident[marks[0]], resident[marks[-1]]
+    first, last = resident[marks[1]], resident[marks[-1]]
     return {
         "requests": done,
         "swaps_and_deletions": changes,
         "loads_from_disk": _loads(server),
         "resident_mb": {str(mark): round(found, 1) for mark, found in resident.items()},
-        "growth": round(last / first - 1, 4),
-        "bytes_a_request": round(1e6 * (last - first) / (marks[-1] - marks[0]), 1),
+        "growth_after_the_first": round(last / first - 1, 4),
+        "bytes_a_request": round(1e6 * (last - first) / (marks[-1] - marks[1]), 1),
         "curve": curve,
     }
 
@@ -53,8 +56,10 @@ def _bodies() -> list[dict[str, Any]]:
 
 
 def _change(server: Server, number: int) -> int:
-    """Every live bundle to its next version; one more is put and deleted."""
+    """Every live bundle to its next version; one more is put and deleted, others are read from disk and make room."""
     with server.client() as client:
+        for name in versions():
+            server.predict(client, name, texts(number, 1))
         for name, _, _ in LIVE:
             folder = f"versions/{name}-{1 + number % VERSIONS}"
             client.put(f"/v1/bundles/{name}", json={"folder": folder}).raise_for_status()

@@ -73,6 +73,11 @@ def fill(root: Path, base: Backbone) -> Path:
     return root
 
 
+def versions() -> list[str]:
+    """The names under which every version of the live bundles is served, too."""
+    return [f"{name}-{number}" for name, _, _ in LIVE for number in range(1, VERSIONS + 1)]
+
+
 def make(folder: Path, base: Backbone, task: str, method: dict[str, Any], seed: int, *, suffix: str = "") -> Path:
     """One bundle, away from its start as after training; every label but `O` ends in the suffix."""
     if task == "regress":

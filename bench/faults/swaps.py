@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 import time
 from collections import Counter, defaultdict
@@ -23,7 +22,7 @@ Asked = tuple[str, list[str]]
 def swap_under_load(server: Server, root: Path, base: Backbone, *, requests: int, clients: int) -> dict[str, Any]:
     """So many requests at a time by as many connections; figures, or an AssertionError."""
     choose = random.Random(requests)
-    names = [*(name for name, _, _ in KINDS), *(name for name, _, _ in LIVE) * 2]
+    names = [name for name, _, _ in (*KINDS, *LIVE, *LIVE)]
     asked = [(choose.choice(names), texts(number, choose.randint(1, 4))) for number in range(requests)]
     began = time.perf_counter()
     responses, folders, swaps = asyncio.run(_ask_all(server.url, asked, clients))
@@ -64,10 +63,9 @@ async def _ask_all(url: str, asked: list[Asked], clients: int) -> tuple[list[htt
 async def _swap_all(admin: httpx.AsyncClient, done: asyncio.Event, folders: dict[str, str]) -> int:
     """Every live bundle to its next version, without a pause."""
     swaps = 0
-    for number, (name, _, _) in itertools.product(itertools.count(1), LIVE):
-        if done.is_set():
-            break
-        await _swap(admin, name, 1 + number % VERSIONS, folders)
+    while not done.is_set():
+        name, number = LIVE[swaps % len(LIVE)][0], 2 + swaps // len(LIVE)
+        await _swap(admin, name, 1 + (number - 1) % VERSIONS, folders)
         swaps += 1
     return swaps
 

@@ -35,7 +35,7 @@ class Feedback(Asked):
 
     request_id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     """As the X-Request-ID of its response has it."""
-    row: int = Field(default=0, ge=0)
+    row: int = Field(default=0, ge=0, lt=2**31)
     """Which of its inputs, counted from 0."""
     answer: JsonValue
     """What a training row has: a label, several, a tag for each word, a number, a text; or an object by columns."""

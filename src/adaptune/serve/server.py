@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -64,7 +65,7 @@ def serve(config: ServeConfig, door: Door, holding: Holding, queueing: Queueing,
     check_told(config.watching, config.remembering)
     pool = fill_pool(config, holding, model=model)
     app = make_app(pool, config, queueing, keys)
-    _log_to_stderr()
+    _log_to_stderr(texts=config.log_texts)
     server = make_server(app, config.limits)
     with _listen(door) as listening:
         host, port = listening.getsockname()[:2]
@@ -157,6 +158,20 @@ def _listen(door: Door) -> socket.socket:
 class _Line(logging.Formatter):
     """One line of JSON a record, a failure's stack trace in it."""
 
+    def __init__(self, *, texts: bool) -> None:
+        """`texts`: whether messages of failures are logged, too, which may quote what was sent."""
+        super().__init__()
+        self._texts = texts
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        if self._texts:
+            return super().formatException(ei)
+        told, error = [], ei[1]
+        while error is not None:
+            told.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+            error = error.__cause__ or error.__context__
+        return "\nafter\n".join(told)
+
     def format(self, record: logging.LogRecord) -> str:
         if record.name in (LOGGER, ALERTS) and not record.exc_info:
             return record.getMessage()
@@ -166,9 +181,9 @@ class _Line(logging.Formatter):
         return json.dumps(told)
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(*, texts: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(_Line(texts=texts))
     levels = (
         (LOGGER, logging.INFO),
         (ALERTS, logging.INFO),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from adaptune.cli import serving
 from adaptune.core.errors import AdaptuneError, BundleError, ModelError
 from adaptune.serve.config import ServeConfig
 from adaptune.serve.keys import Caller, Keys
-from adaptune.serve.server import Door, Holding, _check_door, _listen, fill_pool
+from adaptune.serve.server import Door, Holding, _check_door, _Line, _listen, fill_pool
 
 
 def test_every_bundle_below_the_folder_is_served_as_many_hot_as_may_be(shelf: Path, tiny_bert: Path) -> None:
@@ -107,3 +108,23 @@ def test_without_the_extra_the_command_says_what_to_install(
         cli.main()
     assert end.value.code == 2
     assert "pip install 'adaptune[serve]'" in capsys.readouterr().err
+
+
+def test_a_failures_trace_is_one_line_and_quotes_nothing_that_was_sent() -> None:
+    sent = "".join(("some", "thing"))
+
+    def fail() -> None:
+        try:
+            int(sent)
+        except ValueError as error:
+            raise KeyError(sent) from error
+
+    with pytest.raises(KeyError) as caught:
+        fail()
+    found = (type(caught.value), caught.value, caught.tb)
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 1, "Exception in ASGI application\n", (), found)
+    quiet, full = (_Line(texts=texts).format(logging.makeLogRecord(vars(record))) for texts in (False, True))
+    assert sent not in quiet
+    assert all(part in quiet for part in ("KeyError", "ValueError", "in fail"))
+    assert "\n" not in quiet
+    assert "KeyError: 'something'" in full

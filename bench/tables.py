@@ -17,6 +17,7 @@ from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
+from serving_table import faults_section
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
 
@@ -55,8 +56,11 @@ def sections() -> Iterator[str]:
         yield places(runs)
     if runs := load(RESULTS / "rates" / "wnut17"):
         yield rates(runs)
-    if runs := load(RESULTS / "serving"):
-        yield serving(runs["serving/bundles"])
+    served = load(RESULTS / "serving")
+    if "serving/bundles" in served:
+        yield serving(served["serving/bundles"])
+    if "serving/faults" in served:
+        yield faults_section(served["serving/faults"])
 
 
 def tasks() -> dict[str, Run]:

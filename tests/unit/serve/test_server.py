@@ -67,6 +67,17 @@ def test_a_change_that_cannot_be_kept_does_not_happen(make: Any, client: Any, tm
     assert service.get("/v1/bundles/two").status_code == 200
 
 
+def test_what_a_killed_server_left_half_written_is_taken_away(make: Any, tmp_path: Path) -> None:
+    make("one", "classify", "lora")
+    config = ServeConfig(root=tmp_path / "bundles", registry=tmp_path / "registry.json")
+    left, others = tmp_path / ".registry.json.4711.part", tmp_path / ".other.json.4711.part"
+    for file in (left, others):
+        file.write_text('{"put": {"o', encoding="utf-8")
+    assert fill_pool(config, Holding(), model=None).names() == ["one"]
+    assert not left.exists()
+    assert others.exists()
+
+
 def test_a_damaged_registry_is_refused(make: Any, tmp_path: Path) -> None:
     make("one", "classify", "lora")
     (tmp_path / "registry.json").write_text('{"put": 3}', encoding="utf-8")

@@ -120,7 +120,7 @@ def growth(root: Path, folder: Path, _: Backbone) -> dict[str, Any]:
     """100,000 requests."""
     if shutil.which("wrk") is None:
         raise SystemExit("wrk is not installed: apt-get install wrk")
-    with Server(root, *OPTIONS, log=folder / "log") as server:
+    with Server(root, *OPTIONS, "--most-hot", "20", log=folder / "log") as server:
         found = memory.grow(server, folder, requests=MARKS[-1], marks=MARKS)
     if found["growth_after_the_first"] > GROWTH:
         raise SystemExit(f"memory grows: {found}")

@@ -129,7 +129,7 @@ def test_what_had_reached_the_server_is_answered_after_sigterm(
 def test_memory_does_not_grow_with_requests(
     fault: Fault, root: Path, tmp_path: Path, requests: int, marks: tuple[int, ...]
 ) -> None:
-    with fault("process").Server(root, *OPTIONS, log=tmp_path / "memory.log") as server:
+    with fault("process").Server(root, *OPTIONS, "--most-hot", "20", log=tmp_path / "memory.log") as server:
         found = fault("memory").grow(server, tmp_path, requests=requests, marks=marks)
     assert found["growth_after_the_first"] < 0.02, found
 

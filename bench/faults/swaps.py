@@ -44,7 +44,7 @@ def swap_under_load(server: Server, root: Path, base: Backbone, *, requests: int
 
 async def _ask_all(url: str, asked: list[Asked], clients: int) -> tuple[list[httpx.Response], dict[str, str], int]:
     """The responses in order, the folder of every live version, and how many swaps there were."""
-    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients)
+    limits = httpx.Limits(max_connections=clients, max_keepalive_connections=clients, keepalive_expiry=60)
     async with (
         httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client,
         httpx.AsyncClient(base_url=url, timeout=120) as admin,

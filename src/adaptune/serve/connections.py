@@ -17,6 +17,8 @@ from adaptune.serve.crowd import CROWDED
 LINGER = 0.5
 """Seconds in which connections are still taken when the server is told to stop: what lies in the kernel's queues is
 answered, and clients are told to close."""
+ONCE_MORE = 0.1
+"""Seconds in which a head that is late may still be found to have come in."""
 LEAST_TAKEN = 16_384
 """Bytes that a client takes within the time that it has, if it is still there."""
 
@@ -37,7 +39,7 @@ class Connection(H11Protocol):
             self.app_state = self.app_state | {CROWDED: True}
         # Whatever the kernel does not take at once is waited for: only so is it known that the client takes nothing.
         transport.set_write_buffer_limits(high=0)
-        self._late = self.loop.call_later(self._seconds, self._cut)
+        self._late = self.loop.call_later(self._seconds, self._read_once_more)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._wait_no_longer()
@@ -49,7 +51,7 @@ class Connection(H11Protocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self._wait_no_longer()
         elif self._late is None:
-            self._late = self.loop.call_later(self._seconds, self._cut)
+            self._late = self.loop.call_later(self._seconds, self._read_once_more)
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -79,6 +81,10 @@ class Connection(H11Protocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+
+    def _read_once_more(self) -> None:
+        """What lies there already is not late: it was this server that had no time for it."""
+        self._late = self.loop.call_later(ONCE_MORE, self._cut)
 
     def _cut(self) -> None:
         """At once: closing would wait until everything is taken."""

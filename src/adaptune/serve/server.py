@@ -41,6 +41,11 @@ DRAIN = 5.0
 """Seconds beyond the longest answer that connections may still take when the server is told to stop."""
 
 
+KEEP_ALIVE = 65
+"""Seconds that a connection may lie idle between two requests: longer than proxies keep theirs (nginx: 60), or they
+would send requests into connections that are being closed."""
+
+
 class Door(Config):
     """Where a server listens."""
 
@@ -83,6 +88,7 @@ def make_server(app: FastAPI, limits: Limits) -> Server:
         log_config=None,
         access_log=False,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=int(limits.seconds + DRAIN),
     )
 

@@ -14,7 +14,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VEN
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-few results-zero \
 	results-compare results-statistics bench bench-throughput bench-quality bench-large bench-serving bench-generating \
-	bench-score
+	bench-score bench-faults
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -88,6 +88,9 @@ bench-generating: $(VENV)/.core  ## 32 texts on four bundles of one decoder, sid
 
 bench-score: $(VENV)/.core  ## labels scored over a long shared prompt beside one forward pass a label (MODEL=FOLDER or a name)
 	@$(BIN)/python bench/score.py --model $(or $(MODEL),HuggingFaceTB/SmolLM2-135M)
+
+bench-faults: $(VENV)/.dev  ## kills, a full disk, damaged bundles, bad clients and 10,000 drawn requests against real servers (needs wrk)
+	@$(BIN)/python bench/serving_faults.py
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .assets .bench build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

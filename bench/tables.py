@@ -20,6 +20,7 @@ from adaptune.tasks import TASKS
 from compare_table import RACE_NAMES, RACES, STATISTICS_NAMES, about_statistics, race_rows, statistics_rows, verdicts
 from few_table import relations
 from few_table import section as few
+from serving_table import faults_section
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
 from zero_table import ABOUT as ZERO
@@ -62,8 +63,11 @@ def sections() -> Iterator[str]:
     if runs := load(RESULTS / "rates" / "wnut17"):
         yield rates(runs)
     yield from few_and_none()
-    if runs := load(RESULTS / "serving"):
-        yield serving(runs["serving/bundles"])
+    served = load(RESULTS / "serving")
+    if "serving/bundles" in served:
+        yield serving(served["serving/bundles"])
+    if "serving/faults" in served:
+        yield faults_section(served["serving/faults"])
     if folders := {folder.name: load(folder) for folder in sorted((RESULTS / "compare").glob("*"))}:
         yield f"{RACES}\n{table(RACE_NAMES, list(race_rows(folders)))}{verdicts(folders)}"
     if runs := load(RESULTS / "statistics"):

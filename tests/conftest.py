@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
+import sqlalchemy
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
@@ -95,6 +97,26 @@ def data() -> Callable[[str], Path]:
         return pytest.skip(f"no data set {name!r}: set ADAPTUNE_DATA to a folder that holds {name}/")
 
     return find
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The address of an empty database, of each kind that can be had."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/feedback.db"
+        return
+    if not (given := os.environ.get("ADAPTUNE_TEST_POSTGRES")):
+        pytest.skip("no PostgreSQL: set ADAPTUNE_TEST_POSTGRES to postgresql+psycopg://USER:PASSWORD@HOST/NAME")
+    engine, schema = sqlalchemy.create_engine(given), f"adaptune_{uuid.uuid4().hex}"
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text(f"CREATE SCHEMA {schema}"))
+    try:
+        url = engine.url.update_query_dict({"options": f"-csearch_path={schema}"})
+        yield url.render_as_string(hide_password=False)
+    finally:
+        with engine.begin() as connection:
+            connection.execute(sqlalchemy.text(f"DROP SCHEMA {schema} CASCADE"))
+        engine.dispose()
 
 
 @pytest.fixture(scope="session")

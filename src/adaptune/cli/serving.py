@@ -34,6 +34,8 @@ def serve(
     rows: Annotated[int, typer.Option(help="Most inputs of a request.", min=1)] = 256,
     tokens: Annotated[int, typer.Option(help="Most tokens of a request.", min=1)] = 65_536,
     body_bytes: Annotated[int, typer.Option(help="Largest body of a request.", min=1)] = 2**20,
+    client_seconds: Annotated[float, typer.Option(help="For a head, a body, or to take an answer.", min=0.1)] = 10.0,
+    connections: Annotated[int, typer.Option(help="At a time; more get 503.", min=1)] = 1024,
     requests_a_minute: Annotated[int | None, typer.Option(help="Of one key; else no limit.", min=1)] = None,
     log_texts: Annotated[bool, typer.Option("--log-texts", help="Write what was sent into the access log.")] = False,
     rules: Annotated[Path | None, typer.Option(help="A YAML file of rules that raise alerts.")] = None,
@@ -53,7 +55,8 @@ def serve(
     from adaptune.serve import config, server
 
     more = _watching(rules, alerts, webhook) | _remembering(store, keep_texts, remember)
-    more |= _limits(rows=rows, tokens=tokens, body_bytes=body_bytes, seconds=seconds, a_minute=requests_a_minute)
+    limits = {"rows": rows, "tokens": tokens, "body_bytes": body_bytes, "seconds": seconds, "connections": connections}
+    more |= _limits(client_seconds=client_seconds, a_minute=requests_a_minute, **limits)
     server.serve(
         config.ServeConfig(root=bundles, keys=keys, registry=registry, log_texts=log_texts, **more),
         server.Door(host=host, port=port),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -45,6 +46,12 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         part.replace(path)
         _sync(path.parent)
     finally:
+        part.unlink(missing_ok=True)
+
+
+def clear_parts(path: Path) -> None:
+    """Take away what processes that were killed while they wrote `path` have left beside it."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
         part.unlink(missing_ok=True)
 
 

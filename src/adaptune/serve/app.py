@@ -16,6 +16,7 @@ from adaptune.serve.access_log import AccessLog
 from adaptune.serve.batcher import Queueing
 from adaptune.serve.body import BodyLimit
 from adaptune.serve.config import ServeConfig
+from adaptune.serve.crowd import Crowd
 from adaptune.serve.errors import Refused, add_handlers
 from adaptune.serve.keys import Keys, read_keys
 from adaptune.serve.metrics import Metrics
@@ -67,6 +68,8 @@ def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, 
         docs_url=None,  # both load scripts from elsewhere
         redoc_url=None,
         responses=ERRORS,
+        # Looked for anew at every request, they take an eighth of a small one's time.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.config = config
     app.state.metrics = metrics
@@ -77,6 +80,7 @@ def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, 
     # Asked without a store, the route still says how to get one; it is no part of what this server offers.
     app.include_router(feedback.router, include_in_schema=memory is not None)
     add_handlers(app)
-    app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.body_seconds)
+    app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.client_seconds)
+    app.add_middleware(Crowd, most=limits.connections)
     app.add_middleware(AccessLog, metrics=metrics, asked=watcher.requested)
     return app

@@ -14,8 +14,8 @@ class Limits(Config):
 
     body_bytes: int = Field(default=2**20, ge=1)
     """Of a request's body."""
-    body_seconds: float = Field(default=10.0, gt=0)
-    """Until a body must have come in whole."""
+    client_seconds: float = Field(default=10.0, gt=0)
+    """Until a request's head must have come in, then its body, and in which a client takes part of its answer."""
     rows: int = Field(default=256, ge=1)
     """Inputs of a request."""
     tokens: int = Field(default=65_536, ge=1)

@@ -35,7 +35,7 @@ class Feedback(Asked):
 
     request_id: str = Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")
     """As the X-Request-ID of its response has it."""
-    row: int = Field(default=0, ge=0)
+    row: int = Field(default=0, ge=0, lt=2**31)
     """Which of its inputs, counted from 0."""
     answer: JsonValue
     """What a training row has: a label, several, a tag for each word, a number, a text; or an object by columns."""
@@ -75,7 +75,9 @@ async def feedback(request: Request, asked: Feedback, service: TheService, who: 
     if service.memory is None:
         raise Unsupported("this server remembers no predictions; start it with --store sqlite:///feedback.db")
     memory, seconds = service.memory, service.limits.seconds
-    said = _meant(await _within(memory.find(asked.request_id, asked.row), seconds), asked)
+    # What others asked, and under which ids, is none of a caller's business.
+    key = None if who.admin else who.name
+    said = _meant(await _within(memory.find(asked.request_id, asked.row, key), seconds), asked)
     row = corrected(
         _task(service.pool, said), _input(asked, said, memory), asked.answer, row=asked.row, new_label=asked.new_label
     )
@@ -112,8 +114,8 @@ def _meant(found: Sequence[Prediction], asked: Feedback) -> Prediction:
     """The one prediction that is corrected. Raises UnknownPrediction, DataError."""
     if not found:
         raise UnknownPrediction(
-            f"no answer to row {asked.row} of a request {asked.request_id!r} is remembered: it was another server's, "
-            "came too long ago, or could not be written"
+            f"no answer to row {asked.row} of a request {asked.request_id!r} is remembered: it was another server's or "
+            "another key's, came too long ago, or could not be written"
         )
     named = [one for one in found if asked.task is None or one.task == asked.task]
     if len(named) == 1:

@@ -36,7 +36,7 @@ async def health() -> Health:
 @router.get("/ready")
 async def ready(service: TheService) -> Ready:
     """Whether it takes requests; 503 while it shuts down."""
-    if service.batcher.is_closing:
+    if service.stopping or service.batcher.is_closing:
         raise Closing("this server is shutting down; ask another")
     return Ready(bundles=len(service.pool.names()))
 

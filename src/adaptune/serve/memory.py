@@ -85,13 +85,13 @@ class Memory:
             with suppress(RuntimeError):  # the server has stopped; nobody can correct what comes now
                 self._thread.submit(self._write)
 
-    async def find(self, request_id: str, row: int) -> list[Prediction]:
-        """What was said of a row, by each task. Raises StoreFault."""
+    async def find(self, request_id: str, row: int, key: str | None = None) -> list[Prediction]:
+        """What was said of a row, by each task; to this API key, where one is named. Raises StoreFault."""
         since, before = self._clock() - self._seconds, len(self._waiting)
 
         def found() -> list[Prediction]:
             self._drain(before)
-            return self._store.find(request_id, row, since=since)
+            return self._store.find(request_id, row, since=since, key=key)
 
         return await self._do(found)
 

@@ -73,6 +73,8 @@ class Pool:
         """Bundles that texts are being written with: they stay in memory until these are whole."""
         self.on_vectors: Callable[[Registered, int, torch.Tensor], None] | None = None
         """Told of the vectors (B, D), of length 1, of all sequences that one of a bundle's tasks answers."""
+        self.loads = 0
+        """How often a bundle was read from its folder."""
         self._named: dict[str, list[Registered]] = {}
         self._hot: OrderedDict[Registered, Hot] = OrderedDict()
         self._mixtures: dict[Kind, Mixture] = {}
@@ -85,14 +87,27 @@ class Pool:
         A further version of a name takes the name over at once; requests that hold the one before keep it. Raises
         BundleError, Unsupported.
         """
-        return self._name(self._read(folder, name))
+        return self.name(self._read(folder, name))
 
     def load(self, folder: Path, name: str) -> Registered:
         """The same with its tensors read and its golden examples asked, before the name is taken over."""
+        return self.name(self.prepare(folder, name))
+
+    def prepare(self, folder: Path, name: str) -> Registered:
+        """The same up to there: in memory and checked, and nothing means it yet."""
         found = self._read(folder, name)
         known = next((old for old in self._named.get(name, ()) if _same(old, found)), found)
         self.hot(known)
-        return self._name(known)
+        return known
+
+    def name(self, found: Registered) -> Registered:
+        """From now on its name means this one, or the same that was there before."""
+        versions = self._named.get(found.name, [])
+        known = next((old for old in versions if _same(old, found)), found)
+        # One assignment: whoever looks a name up meanwhile finds the old list or the new one.
+        others = [old for old in versions if old.version != known.version]
+        self._named[found.name] = [*others, known][-self.versions :]
+        return known
 
     def find(self, name: str) -> Registered:
         """The version that a name now means, or the one of `name@version`. Raises UnknownBundle."""
@@ -119,15 +134,19 @@ class Pool:
 
     def remove(self, name: str) -> list[Registered]:
         """Forget a bundle, or one version of it; its folder stays. Raises UnknownBundle."""
+        gone, left = self.without(name)
+        if left:
+            self._named[gone[0].name] = left
+        else:
+            del self._named[gone[0].name]
+        return gone
+
+    def without(self, name: str) -> tuple[list[Registered], list[Registered]]:
+        """What `remove` would forget, and the versions of that name that would stay. Raises UnknownBundle."""
         found = self.find(name)
         versions = self._named[found.name]
         gone = [found] if "@" in name else list(versions)
-        left = [one for one in versions if one not in gone]
-        if left:
-            self._named[found.name] = left
-        else:
-            del self._named[found.name]
-        return gone
+        return gone, [one for one in versions if one not in gone]
 
     def hot(self, registered: Registered, keep: Collection[Registered] = ()) -> Hot:
         """The bundle in memory, read from disk if it was not; the least recently used beyond the limit make room.
@@ -138,6 +157,7 @@ class Pool:
         found = self._hot.get(registered)
         if found is None:
             found = self._from_disk(registered)
+            self.loads += 1
             self._make_room(1, {*keep, *self.held(), registered})
             self._hot[registered] = found
         self._hot.move_to_end(registered)
@@ -194,14 +214,6 @@ class Pool:
                 "with --allow-copies to serve it all the same"
             )
         return found
-
-    def _name(self, found: Registered) -> Registered:
-        versions = self._named.get(found.name, [])
-        known = next((old for old in versions if _same(old, found)), found)
-        # One assignment: whoever looks a name up meanwhile finds the old list or the new one.
-        others = [old for old in versions if old.version != known.version]
-        self._named[found.name] = [*others, known][-self.versions :]
-        return known
 
     def _from_disk(self, registered: Registered) -> Hot:
         _check_unchanged(registered)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 
 from adaptune.core.config import Config
 from adaptune.core.errors import BundleError
-from adaptune.core.files import write_json
+from adaptune.core.files import clear_parts, write_json
 from adaptune.serve.paths import below
 
 
@@ -29,6 +29,8 @@ class Registry:
         """Raises BundleError for a file that does not read."""
         self._file = file
         self._root = root.resolve()
+        if file is not None:
+            clear_parts(file)
         self._kept = _Kept() if file is None or not file.exists() else _read(file)
 
     def bundles(self, found: Iterable[tuple[str, Path]]) -> list[tuple[str, Path]]:

@@ -8,10 +8,14 @@ import logging
 import os
 import socket
 import sys
+import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import uvicorn
+from fastapi import FastAPI
 
 from adaptune.bundle.check import find_base
 from adaptune.bundle.manifest import Manifest, read_manifest
@@ -23,7 +27,8 @@ from adaptune.models.load import load_backbone
 from adaptune.serve.access_log import LOGGER
 from adaptune.serve.app import make_app
 from adaptune.serve.batcher import Queueing
-from adaptune.serve.config import ServeConfig
+from adaptune.serve.config import Limits, ServeConfig
+from adaptune.serve.connections import Connection, Server
 from adaptune.serve.keys import Keys, read_keys
 from adaptune.serve.memory import LOGGER as FEEDBACK
 from adaptune.serve.opening import check_told
@@ -34,6 +39,11 @@ from adaptune.serve.watch.deliver import LOGGER as ALERTS
 
 DRAIN = 5.0
 """Seconds beyond the longest answer that connections may still take when the server is told to stop."""
+
+
+KEEP_ALIVE = 65
+"""Seconds that a connection may lie idle between two requests: longer than proxies keep theirs (nginx: 60), or they
+would send requests into connections that are being closed."""
 
 
 class Door(Config):
@@ -60,23 +70,32 @@ def serve(config: ServeConfig, door: Door, holding: Holding, queueing: Queueing,
     check_told(config.watching, config.remembering)
     pool = fill_pool(config, holding, model=model)
     app = make_app(pool, config, queueing, keys)
-    _log_to_stderr()
-    limits = config.limits
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            limit_concurrency=limits.connections,
-            timeout_graceful_shutdown=int(limits.seconds + DRAIN),
-        )
-    )
+    _log_to_stderr(texts=config.log_texts)
+    server = make_server(app, config.limits)
     with _listen(door) as listening:
         host, port = listening.getsockname()[:2]
         address = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         notice(f"{len(pool.names())} bundles on {pool.backbone.name!r}: {address}  (keys: {len(keys) or 'none'})")
         server.run(sockets=[listening])
+
+
+def make_server(app: FastAPI, limits: Limits) -> Server:
+    """What holds the connections of an application."""
+    config = uvicorn.Config(
+        app,
+        http=cast(Any, partial(Connection, limits=limits)),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=int(limits.seconds + DRAIN),
+    )
+
+    def stopping() -> None:  # there is a service once the server has started
+        app.state.service.stop()
+
+    return Server(config, stopping)
 
 
 def fill_pool(config: ServeConfig, holding: Holding, *, model: str | None) -> Pool:
@@ -145,6 +164,20 @@ def _listen(door: Door) -> socket.socket:
 class _Line(logging.Formatter):
     """One line of JSON a record, a failure's stack trace in it."""
 
+    def __init__(self, *, texts: bool) -> None:
+        """`texts`: whether messages of failures are logged, too, which may quote what was sent."""
+        super().__init__()
+        self._texts = texts
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        if self._texts:
+            return super().formatException(ei)
+        told, error = [], ei[1]
+        while error is not None:
+            told.append("".join(traceback.format_tb(error.__traceback__)) + type(error).__qualname__)
+            error = error.__cause__ or error.__context__
+        return "\nafter\n".join(told)
+
     def format(self, record: logging.LogRecord) -> str:
         if record.name in (LOGGER, ALERTS) and not record.exc_info:
             return record.getMessage()
@@ -154,9 +187,9 @@ class _Line(logging.Formatter):
         return json.dumps(told)
 
 
-def _log_to_stderr() -> None:
+def _log_to_stderr(*, texts: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Line())
+    handler.setFormatter(_Line(texts=texts))
     levels = (
         (LOGGER, logging.INFO),
         (ALERTS, logging.INFO),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +20,7 @@ from adaptune.core.types import Sequence as Text
 from adaptune.data.encode import encode
 from adaptune.models.assembly import FEWEST_TOKENS
 from adaptune.serve.answers import ANSWERS
-from adaptune.serve.batcher import Batcher, Busy, Queueing
+from adaptune.serve.batcher import Batcher, Busy, Closing, Queueing
 from adaptune.serve.compute import Asked, Found, Vector, answer_all
 from adaptune.serve.config import Limits
 from adaptune.serve.errors import TooMuch, Unavailable
@@ -108,6 +109,10 @@ class Service:
         self._busy: dict[Registered, int] = {}
         self.watcher = watcher
         self.memory = memory
+        self.stopping = False
+        """Whether it was told to stop, and other servers should be asked."""
+        self._changing = asyncio.Lock()
+        """One change of what names mean at a time."""
         self._watch()
 
     def start(self) -> None:
@@ -117,6 +122,10 @@ class Service:
         self.watcher.start()
         if self.memory is not None:
             self.memory.start()
+
+    def stop(self) -> None:
+        """Say that it is no longer ready; what comes is still answered."""
+        self.stopping = True
 
     async def close(self) -> None:
         """Finish what was begun."""
@@ -226,16 +235,23 @@ class Service:
     async def load(self, folder: Path, name: str) -> Registered:
         """A bundle under a name, in memory and checked before the name is its own. Raises AdaptuneError."""
         try:
-            found = await self.batcher.alone(lambda: self.pool.load(folder, name))
+            found = await self.batcher.alone(lambda: self.pool.prepare(folder, name))
         except OSError as error:
             raise Unavailable(f"the bundle cannot be read now: {error.strerror or error}; ask again") from error
-        await self._settle(found.name)
+        with _Held(self._busy, found):
+            async with self._changing:
+                await self._keep(name, folder)
+                self.pool.name(found)
+        await self._sweep()
         return found
 
     async def remove(self, name: str) -> list[Registered]:
-        """Forget a bundle or one version of it; who already waits for its answers gets them. Raises UnknownBundle."""
-        gone = self.pool.remove(name)
-        await self._settle(gone[0].name)
+        """Forget a bundle or one version of it; who already waits for its answers gets them. Raises AdaptuneError."""
+        async with self._changing:
+            gone, left = self.pool.without(name)
+            await self._keep(gone[0].name, left[-1].folder if left else None)
+            self.pool.remove(name)
+        await self._sweep()
         return gone
 
     async def _of_current(self, name: str, ask: Callable[[Registered], Awaitable[T]]) -> T:
@@ -251,17 +267,20 @@ class Service:
             with _Held(self._busy, now):
                 return await ask(now)
 
-    async def _settle(self, name: str) -> None:
-        """After a name has changed its meaning: room is made, and the change is kept for the next start."""
-        busy = set(self._busy)
-        await self.batcher.alone(lambda: self.pool.sweep(busy))
-        folder = self.pool.find(name).folder if name in self.pool.names() else None
+    async def _keep(self, name: str, folder: Path | None) -> None:
+        """Before a name changes its meaning: what is not kept for the next start does not happen."""
         try:
-            self._registry.keep(name, folder)
+            await asyncio.to_thread(self._registry.keep, name, folder)
         except OSError as error:
             raise Unavailable(
-                f"the change holds until the server stops, and cannot be kept for longer: {error.strerror or error}"
+                f"nothing was changed, as it cannot be kept for the next start: {error.strerror or error}; ask again"
             ) from error
+
+    async def _sweep(self) -> None:
+        """After a name has changed its meaning: room is made."""
+        busy = set(self._busy)
+        with suppress(Closing):  # nothing is asked for any more
+            await self.batcher.alone(lambda: self.pool.sweep(busy))
 
     async def _answer(self, bundle: Registered | None, asked: list[Asked], seconds: float | None) -> list[Found]:
         tokens = [sum(one.length for one in row.sequences) for row in asked]
@@ -330,6 +349,7 @@ class Service:
         watch("adaptune_tokens_per_second", "Tokens written of late", lambda: self.generation.speed)
         watch("adaptune_bundles", "Bundles registered", lambda: len(pool.names()))
         watch("adaptune_hot_bundles", "Bundles in memory", pool.count_hot)
+        watch("adaptune_bundle_loads", "Bundles read from disk since the start", lambda: pool.loads)
         watch("adaptune_base_bytes", "Tensors of the base", lambda: pool.memory().base)
         watch("adaptune_bundle_bytes", "Tensors of bundles in memory", lambda: pool.memory().hot)
         watch("adaptune_copy_bytes", "Of these, in bundles that copy the base", lambda: pool.memory().copies)

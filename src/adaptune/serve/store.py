@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -9,12 +10,21 @@ from typing import Any
 
 import sqlalchemy as sql
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    IntegrityError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from adaptune.core.errors import AdaptuneError
 
 BUSY = 5.0
 """Seconds that SQLite waits for another process's write."""
+TRIES, PAUSE = 8, 0.1
+"""How often tables that another server is making are looked for, and seconds between."""
 AT_A_TIME = 1000
 """Rows that an export holds in memory."""
 
@@ -113,11 +123,25 @@ class Store:
         self.shown = self._engine.url.render_as_string(hide_password=True)
         try:
             if create:
-                _DATA.create_all(self._engine)
+                self._create()
             elif not sql.inspect(self._engine).has_table(_CORRECTIONS.name):
                 raise BadStore(f"{self.shown} holds no feedback; name what the server was given as --store")
         except SQLAlchemyError as error:
             raise BadStore(f"the database {self.shown} cannot be used: {_cause(error)}") from None
+
+    def _create(self) -> None:
+        """What is not there yet; another server may be making it at this moment, and is then waited for."""
+        for _ in range(TRIES):
+            try:
+                _DATA.create_all(self._engine)
+                return
+            except (IntegrityError, ProgrammingError):
+                time.sleep(PAUSE)
+            except OperationalError:
+                if self._engine.dialect.name != "sqlite":
+                    raise
+                time.sleep(PAUSE)
+        _DATA.create_all(self._engine)
 
     def remember(self, predictions: Sequence[Prediction]) -> None:
         """All of them, or none. Raises StoreFault."""
@@ -129,10 +153,11 @@ class Store:
         with self._begin() as connection:
             return connection.execute(sql.delete(_PREDICTIONS).where(_PREDICTIONS.c.time < before)).rowcount
 
-    def find(self, request_id: str, row: int, *, since: float) -> list[Prediction]:
-        """What was said of a row last, by each task. Raises StoreFault."""
+    def find(self, request_id: str, row: int, *, since: float, key: str | None = None) -> list[Prediction]:
+        """What was said of a row last, by each task; to this API key, where one is named. Raises StoreFault."""
         table = _PREDICTIONS.c
         mine = (table.request_id == request_id) & (table.row == row) & (table.time >= since)
+        mine = mine if key is None else mine & (table.key == key)
         with self._begin() as connection:
             found = connection.execute(sql.select(_PREDICTIONS).where(mine).order_by(table.id)).mappings().all()
         # An id that a caller sends may come again: the last request that had it is meant.
@@ -207,10 +232,9 @@ def _engine(url: URL) -> Engine:
         engine = sql.create_engine(url, pool_pre_ping=not sqlite, connect_args={"timeout": BUSY} if sqlite else {})
     except NoSuchModuleError:
         raise BadStore(f"there is no kind of database {url.drivername!r}; use sqlite or postgresql+psycopg") from None
-    except ModuleNotFoundError as error:
-        raise BadStore(
-            f"databases of the kind {url.drivername!r} need the library {error.name}: pip install {error.name}"
-        ) from None
+    except ImportError as error:  # also where the library is there, and a part of it is not
+        needed = f"{error}; pip install 'adaptune[postgres]'" if "postgresql" in url.drivername else str(error)
+        raise BadStore(f"databases of the kind {url.drivername!r} need another library: {needed}") from None
     if sqlite:
         sql.event.listen(engine, "connect", _durably)
     return engine

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import torch
-import uvicorn
 from fastapi.testclient import TestClient
 
 from adaptune.bundle.save import Taught, save_bundle, save_tasks
@@ -30,6 +29,7 @@ from adaptune.serve.config import Limits, ServeConfig
 from adaptune.serve.keys import Keys
 from adaptune.serve.paths import bundles_below
 from adaptune.serve.pool import Pool
+from adaptune.serve.server import make_server
 from adaptune.tasks import TASKS
 
 LABELS = {
@@ -166,10 +166,10 @@ def client(bert: Backbone, shelf: Path) -> Iterator[Client]:
 class Running:
     """A server in a thread of this process, on a port of its own."""
 
-    def __init__(self, pool: Pool, root: Path, keys: Keys) -> None:
+    def __init__(self, pool: Pool, root: Path, keys: Keys, limits: Limits) -> None:
         self.pool = pool
-        self.app = make_app(pool, ServeConfig(root=root, limits=Limits(new_tokens=80)), keys=keys)
-        self._server = uvicorn.Server(uvicorn.Config(self.app, log_config=None, access_log=False, ws="none"))
+        self.app = make_app(pool, ServeConfig(root=root, limits=limits), keys=keys)
+        self._server = make_server(self.app, limits)
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -190,11 +190,11 @@ def running() -> Iterator[Callable[..., Running]]:
     """running(backbone, root, keys=Keys(...)): a server of all bundles below the root, until the module ends."""
     started: list[Running] = []
 
-    def start(backbone: Backbone, root: Path, keys: Keys | None = None) -> Running:
+    def start(backbone: Backbone, root: Path, keys: Keys | None = None, **limits: Any) -> Running:
         pool = Pool(backbone)
         for name, folder in bundles_below(root):
             pool.register(folder, name)
-        started.append(Running(pool, root, keys or Keys({})))
+        started.append(Running(pool, root, keys or Keys({}), Limits(new_tokens=80, **limits)))
         return started[-1]
 
     yield start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from adaptune.cli import serving
 from adaptune.core.errors import AdaptuneError, BundleError, ModelError
 from adaptune.serve.config import ServeConfig
 from adaptune.serve.keys import Caller, Keys
-from adaptune.serve.server import Door, Holding, _check_door, _listen, fill_pool
+from adaptune.serve.server import Door, Holding, _check_door, _Line, _listen, fill_pool
 
 
 def test_every_bundle_below_the_folder_is_served_as_many_hot_as_may_be(shelf: Path, tiny_bert: Path) -> None:
@@ -51,13 +52,30 @@ def test_what_was_put_and_deleted_outlives_the_server(make: Any, client: Any, tm
     assert pool.find("one").version == put["version"]
 
 
-def test_a_change_that_cannot_be_kept_is_told_and_holds(make: Any, client: Any, tmp_path: Path) -> None:
-    make("one", "classify", "lora")
+def test_a_change_that_cannot_be_kept_does_not_happen(make: Any, client: Any, tmp_path: Path) -> None:
+    make("one", "classify", "lora", seed=1)
+    make("two", "classify", "lora", seed=2)
     service = client(root=tmp_path / "bundles", registry=tmp_path / "no-such-folder" / "registry.json")
-    response = service.put("/v1/bundles/more", json={"folder": "one"})
-    assert response.status_code == 503
-    assert "cannot be kept" in response.json()["error"]["message"]
-    assert service.get("/v1/bundles/more").status_code == 200
+    before = service.get("/v1/bundles/one").json()["version"]
+    for folder, name in (("one", "more"), ("two", "one")):
+        response = service.put(f"/v1/bundles/{name}", json={"folder": folder})
+        assert (response.status_code, response.headers["Retry-After"]) == (503, "1")
+        assert "cannot be kept" in response.json()["error"]["message"]
+    assert service.delete("/v1/bundles/two").status_code == 503
+    assert service.get("/v1/bundles/more").status_code == 404
+    assert service.get("/v1/bundles/one").json()["version"] == before
+    assert service.get("/v1/bundles/two").status_code == 200
+
+
+def test_what_a_killed_server_left_half_written_is_taken_away(make: Any, tmp_path: Path) -> None:
+    make("one", "classify", "lora")
+    config = ServeConfig(root=tmp_path / "bundles", registry=tmp_path / "registry.json")
+    left, others = tmp_path / ".registry.json.4711.part", tmp_path / ".other.json.4711.part"
+    for file in (left, others):
+        file.write_text('{"put": {"o', encoding="utf-8")
+    assert fill_pool(config, Holding(), model=None).names() == ["one"]
+    assert not left.exists()
+    assert others.exists()
 
 
 def test_a_damaged_registry_is_refused(make: Any, tmp_path: Path) -> None:
@@ -101,3 +119,23 @@ def test_without_the_extra_the_command_says_what_to_install(
         cli.main()
     assert end.value.code == 2
     assert "pip install 'adaptune[serve]'" in capsys.readouterr().err
+
+
+def test_a_failures_trace_is_one_line_and_quotes_nothing_that_was_sent() -> None:
+    sent = "".join(("some", "thing"))
+
+    def fail() -> None:
+        try:
+            int(sent)
+        except ValueError as error:
+            raise KeyError(sent) from error
+
+    with pytest.raises(KeyError) as caught:
+        fail()
+    found = (type(caught.value), caught.value, caught.tb)
+    record = logging.LogRecord("uvicorn.error", logging.ERROR, "", 1, "Exception in ASGI application\n", (), found)
+    quiet, full = (_Line(texts=texts).format(logging.makeLogRecord(vars(record))) for texts in (False, True))
+    assert sent not in quiet
+    assert all(part in quiet for part in ("KeyError", "ValueError", "in fail"))
+    assert "\n" not in quiet
+    assert "KeyError: 'something'" in full

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from adaptune.core.errors import AdaptuneError
 from adaptune.serve.config import Remembering, Watching
 from adaptune.serve.export import rows_of
 from adaptune.serve.keys import Caller, Keys, digest_of
+from adaptune.serve.store import Store
 from adaptune.serve.watch.watch import FIRST_ROWS
 
 TEXTS = ["the late train is quick", "a red box", "we came back from the old town by the river"]
@@ -196,6 +198,24 @@ def test_alerts_are_for_admins_and_drift_and_feedback_for_every_key(client: Any,
     assert service.post("/v1/feedback", json={"request_id": said, "answer": "good"}, headers=plain).status_code == 200
 
 
+def test_what_another_key_asked_is_neither_told_nor_corrected(client: Any, tmp_path: Path) -> None:
+    """Not even under an id that both made up."""
+    callers = {"one": Caller("shop", False), "two": Caller("bank", False), "high": Caller("boss", True)}
+    keys = Keys({digest_of(key): caller for key, caller in callers.items()})
+    service = client(keys=keys, remembering=Remembering(store=f"sqlite:///{tmp_path}/f.db", keep_texts=True))
+    one, two, high = ({"Authorization": f"Bearer {key}"} for key in callers)
+    ask(service, texts=["the text of the shop"], **one, **{"X-Request-ID": "monday"})
+    foreign = service.post("/v1/feedback", json={"request_id": "monday", "answer": "good"}, headers=two)
+    assert (foreign.status_code, "the shop" in foreign.text) == (404, False)
+    ask(service, texts=["a text of the bank"], **two, **{"X-Request-ID": "monday"})
+    for key, answer in ((one, "good"), (two, "bad"), (high, "neither")):
+        told = service.post("/v1/feedback", json={"request_id": "monday", "answer": answer}, headers=key)
+        assert told.status_code == 200, told.text
+    with closing(Store(f"sqlite:///{tmp_path}/f.db")) as store:
+        [last] = store.corrections("reviews", None)
+    assert last.training == {"text": "a text of the bank", "label": "neither"}
+
+
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/feedback.db"
@@ -246,6 +266,7 @@ def test_feedback_on_one_of_several_tasks_names_it(client: Any, make_of_several:
         ({"task": "x"}, 422, "leave `task` out"),
         ({"request_id": "a b"}, 422, "request_id"),
         ({"row": -1}, 422, "row"),
+        ({"row": 2**70}, 422, "row"),
         ({"comment": "x" * 2001}, 422, "comment"),
         ({"comment": "a\x00b"}, 422, "comment"),
         ({"more": 1}, 422, "more"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from io import RawIOBase
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -66,8 +69,8 @@ class File:
     def take(self, alert: Alert) -> None:
         """Opened anew each time, so that it may be moved away meanwhile."""
         try:
-            with self._path.open("ab") as file:
-                file.write(json_line(alert.model_dump(mode="json")))
+            with self._path.open("ab", buffering=0) as file:
+                _append(file, json_line(alert.model_dump(mode="json")))
         except OSError as error:
             self._failed()
             log.warning(json.dumps({"level": "error", "logger": LOGGER, "message": f"{self._path}: {error}"}))
@@ -146,6 +149,17 @@ class Webhook:
         except (httpx.HTTPError, RuntimeError) as error:  # the client may be closed while it tries
             return True, type(error).__name__
         return status >= 500 or status in (408, 429), "" if 200 <= status < 300 else f"status {status}"
+
+
+def _append(file: RawIOBase, line: bytes) -> None:
+    """The whole line or nothing of it. Raises OSError."""
+    start = file.seek(0, os.SEEK_END)
+    try:
+        if file.write(line) != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError:
+        file.truncate(start)
+        raise
 
 
 def send(alerts: Sequence[Alert], receivers: Sequence[Receiver]) -> None:

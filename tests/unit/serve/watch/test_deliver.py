@@ -6,7 +6,9 @@ import json
 import logging
 import threading
 import time
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -148,6 +150,24 @@ def test_a_file_that_cannot_be_written_is_told_at_the_start_and_counted_later(tm
     folder.rmdir()
     receiver.take(ALERT)
     assert failed == [1]
+
+
+def test_a_disk_that_takes_half_a_line_keeps_none_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, failed = tmp_path / "alerts.jsonl", list[int]()
+    receiver = File(file, lambda: failed.append(1))
+    receiver.take(ALERT)
+    whole = file.read_bytes()
+
+    class NearlyFull(FileIO):
+        def write(self, content: Any) -> int:
+            return super().write(bytes(content)[:20])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda self, mode, buffering: NearlyFull(self, mode))
+        receiver.take(ALERT)
+    assert (file.read_bytes(), failed) == (whole, [1])
+    receiver.take(ALERT)
+    assert file.read_bytes() == 2 * whole
 
 
 def test_the_log_has_a_line_of_json(caplog: pytest.LogCaptureFixture) -> None:

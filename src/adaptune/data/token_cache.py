@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from adaptune.core.files import cache_folder, replacing_folder, write_json
 from adaptune.core.log import warn
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when the same rows would become other tokens, or lie otherwise on disk."""
 MOST = 5_000_000_000
 """Bytes of all entries together; those that were not used for longest make room."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adaptune.approaches.finetune import Finetune
 from adaptune.core.backbone import Backbone
 from adaptune.core.errors import DataError, Unsupported
 from adaptune.core.task import Task
@@ -470,7 +471,7 @@ def test_a_row_without_its_label_columns_is_unlabelled(task: Task, case: Case) -
 
 def test_a_corrected_answer_gives_the_row_that_was_labelled_so(task: Task, case: Case) -> None:
     """What a server is told was right; of a task whose rows have no answers it is refused."""
-    served = ServedTask(None, 0, task, HEADS.make({"name": task.default_head}), Labels(()), {}, 64, {})
+    served = ServedTask(None, 0, task, HEADS.make({"name": task.default_head}), Finetune(), Labels(()), {}, 64, {})
     labels = {column.name for column in task.columns if column.label}
     if not labels and not any(column.whole for column in task.columns):
         with pytest.raises(Unsupported, match="no answers"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from adaptune.approaches.finetune import Finetune
 from adaptune.core.errors import DataError, Unsupported
 from adaptune.core.types import Labels
 from adaptune.heads import HEADS
@@ -17,7 +18,7 @@ from adaptune.tasks import TASKS
 def task(name: str, labels: tuple[str, ...] = (), columns: dict[str, str] | None = None) -> ServedTask:
     kind = TASKS.make({"name": name})
     head = HEADS.make({"name": kind.default_head})
-    return ServedTask(None, 0, kind, head, Labels(labels), columns or {}, 64, {})
+    return ServedTask(None, 0, kind, head, Finetune(), Labels(labels), columns or {}, 64, {})
 
 
 CLASSIFY = task("classify", ("bad", "good"), {"text": "review", "label": "stars"})

@@ -203,7 +203,7 @@ def test_no_more_bundles_are_written_with_than_may_be_in_memory(
         async def look() -> None:
             while True:
                 hot.append(desk.pool.count_hot())
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.001)
 
         looking = asyncio.ensure_future(look())
         found = await asyncio.gather(*(desk.texts(name, PROMPTS) for name in BUNDLES))
@@ -225,7 +225,7 @@ def test_texts_wait_for_a_place_and_for_room_of_keys_and_values(
         while not task.done():
             in_work = list(desk.generation._in_work)
             seen.append((len(in_work), len(in_work) * max((one.positions for one in in_work), default=0)))
-            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
         assert await task == alone["one"] * 2
 
     desk.run(work)

@@ -53,6 +53,11 @@ class Connection(H11Protocol):
         elif self._late is None:
             self._late = self.loop.call_later(self._seconds, self._read_once_more)
 
+    def end_with_this_answer(self) -> None:
+        """Have the answer that is due say that it is the last one, so that nothing more is sent after it."""
+        if self.cycle is not None and not self.cycle.response_started:
+            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE_HEADER]
+
     def pause_writing(self) -> None:
         super().pause_writing()
         self._watch(self.transport.get_write_buffer_size())
@@ -102,7 +107,10 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Linger, then close what listens and wait for the rest."""
         self._stopping()
-        self.server_state.default_headers.append(CLOSE_HEADER)
+        self.server_state.default_headers = [*self.server_state.default_headers, CLOSE_HEADER]
+        for connection in self.server_state.connections:
+            if isinstance(connection, Connection):
+                connection.end_with_this_answer()
         until = asyncio.get_running_loop().time() + LINGER
         while not self.force_exit and asyncio.get_running_loop().time() < until:
             await asyncio.sleep(0.05)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ SECONDS = 0.4
 
 @pytest.fixture(scope="module")
 def hasty(running: Any, bert: Backbone, shelf: Path) -> Any:
-    return running(bert, shelf, client_seconds=SECONDS, connections=4)
+    return running(bert, shelf, client_seconds=SECONDS)
 
 
 def connect(server: Any, receive_buffer: int | None = None) -> socket.socket:
@@ -118,19 +120,22 @@ def _send_all(connection: socket.socket, content: bytes) -> None:
         connection.sendall(content)
 
 
-def test_more_connections_than_there_may_be_are_refused_in_the_usual_shape(hasty: Any) -> None:
+def test_more_connections_than_there_may_be_are_refused_in_the_usual_shape(
+    running: Any, bert: Backbone, shelf: Path
+) -> None:
+    server = running(bert, shelf, connections=4, client_seconds=300)
     with ExitStack() as stack:
         for _ in range(4):
-            stack.enter_context(connect(hasty))
-        while len(hasty._server.server_state.connections) < 4:
+            stack.enter_context(connect(server))
+        while len(server._server.server_state.connections) < 4:
             time.sleep(0.005)
-        response = httpx.get(f"{hasty.url}/health")
+        response = httpx.get(f"{server.url}/health", timeout=60)
     assert response.status_code == 503
     assert response.json()["error"]["request_id"] == response.headers["X-Request-ID"]
     assert (response.headers["Retry-After"], response.headers["Connection"]) == ("1", "close")
-    while hasty._server.server_state.connections:
+    while server._server.server_state.connections:
         time.sleep(0.005)
-    assert httpx.get(f"{hasty.url}/health").status_code == 200
+    assert httpx.get(f"{server.url}/health", timeout=60).status_code == 200
 
 
 def test_told_to_stop_it_is_not_ready_answers_for_a_while_and_lets_clients_go(
@@ -150,3 +155,26 @@ def test_told_to_stop_it_is_not_ready_answers_for_a_while_and_lets_clients_go(
         with pytest.raises(httpx.ConnectError):
             client.get("/ready")
         stopping.join()
+
+
+def test_an_answer_that_was_due_when_it_was_told_to_stop_ends_its_connection(
+    running: Any, bert: Backbone, shelf: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = running(bert, shelf)
+    service, begun = server.app.state.service, threading.Event()
+    predict = service.predict
+
+    async def slow(*given: Any, **more: Any) -> Any:
+        begun.set()
+        await asyncio.sleep(1.5)
+        return await predict(*given, **more)
+
+    monkeypatch.setattr(service, "predict", slow)
+    body = {"bundle": "reviews", "inputs": ["the late train"]}
+    with ThreadPoolExecutor(1) as threads:
+        asked = threads.submit(httpx.post, f"{server.url}/v1/predict", json=body, timeout=60)
+        assert begun.wait(30)
+        time.sleep(1.2)  # by then the server has made its usual headers anew
+        server.stop()
+        response = asked.result()
+    assert (response.status_code, response.headers["Connection"]) == (200, "close")

@@ -40,7 +40,7 @@ def recipe(tmp_path: Path, tiny_bert: Path) -> Path:
     path = tmp_path / "recipe.yaml"
     path.write_text(
         f"task: classify\ndata: {{train: {tmp_path}/rows.csv, test_share: 0.3}}\nmodel: {tiny_bert}\n"
-        f"train: {{epochs: 2, batch_rows: 16, device: cpu, patience: null}}\nout: {tmp_path}/run\n"
+        f"train: {{epochs: 2, batch_rows: 16, device: cpu, patience: 1}}\nout: {tmp_path}/run\n"
     )
     return path
 
@@ -94,6 +94,7 @@ def test_a_run_of_a_comparison_is_its_recipe_carried_out_alone(recipe: Path, tmp
     found = _compared(recipe, "lora(rank=2),bitfit,lora(rank=4)")
     run = next(run for row in found.candidates for run in row.runs if run.finished and run.seed == 2)
     beside = tmp_path / "run-compare" / run.folder
+    assert load_recipe(beside / "recipe.yaml").train.patience is None, "it would end before the rate has fallen"
     alone = adaptune.train(beside / "recipe.yaml", f"out={tmp_path}/alone")
     assert alone.report["test"] == run.test
     weights, expected = (load_file(folder / "weights.safetensors") for folder in (beside / "bundle", alone.bundle))

@@ -59,7 +59,9 @@ class Track:
         train = recipe.train
         if candidate.method.steps and train.epochs:
             steps = plan.steps if plan.steps < plan.of_steps else train.max_steps
-            train = train.model_copy(update={"max_steps": steps, "evaluate_every": plan.every})
+            # Patience counts evaluations, of which there are others here: it would end before the rate has fallen.
+            shape = {"max_steps": steps, "evaluate_every": plan.every, "patience": None}
+            train = train.model_copy(update=shape)
         return recipe.model_copy(update={"train": train, "seed": seed, "out": self.folder(candidate, seed).path})
 
     def folder(self, candidate: Candidate, seed: int) -> RunDir:

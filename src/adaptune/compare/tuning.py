@@ -202,8 +202,8 @@ def _try_one(asked: Asked, track: Track, proposal: Proposal, plan: SearchPlan) -
     try:
         recipe = asked.load(*overrides_of(proposal.settings))
         steps = plan.steps if plan.steps < plan.of_steps else recipe.train.max_steps
-        train = recipe.train.model_copy(update={"max_steps": steps, "evaluate_every": plan.every})
-        recipe = recipe.model_copy(update={"train": train})
+        shape = {"max_steps": steps, "evaluate_every": plan.every, "patience": None}
+        recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=shape)})
         kitchen = track.pantry.kitchen(recipe, prepared_for(recipe, track.prepared))
         fit = observe(kitchen, track.pantry, _pruning(proposal, kitchen.metric))
     except Exception as error:

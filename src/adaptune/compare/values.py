@@ -42,7 +42,7 @@ class Trained(Config):
     folder: str
     """Its run folder, relative to the comparison's; a finished one holds a report, predictions, and a bundle."""
     finished: bool
-    """Whether it was trained to its last step, or till it gained no more, and scored on test rows."""
+    """Whether it was trained to its last step and scored on test rows."""
     steps: int
     """Optimizer steps that were taken."""
     seconds: float

@@ -19,6 +19,7 @@ from adaptune.core.head import Head, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Reading, Writing
 from adaptune.models.below import Below, frozen_layers
+from adaptune.models.dropout import quicken
 from adaptune.models.own_tokens import with_own_tokens
 from adaptune.models.quantise import numbers
 from adaptune.models.ragged import is_ragged, ragged
@@ -75,6 +76,7 @@ class Assembly(nn.Module):
             torch.manual_seed(seed)
             self.trunk: nn.Module = method.apply(trunk, backbone.roles) if beside is None else trunk
             self.layer = self.head.build(_with_own_words(backbone, self.head), labels)
+        quicken(self.trunk)
         if self.head.writes:
             writer(self)  # refused now, not after training
         self.to(device)

@@ -61,5 +61,5 @@ class _Dropped(torch.autograd.Function):
 
 def _masked(x: Tensor, mask: Tensor, scale: float) -> Tensor:
     """By way of NumPy, which makes numbers of truth values several times as fast as PyTorch."""
-    factors = torch.from_numpy(np.multiply(mask.numpy(), scale, dtype=np.float32))
+    factors = torch.from_numpy(np.multiply(mask.numpy(), np.float32(scale), dtype=np.float32))
     return x * factors.view(x.shape).to(x.dtype)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from adaptune.core.errors import Interrupted, TrainingError
+from adaptune.core.errors import Interrupted, TrainingError, Unsupported
 from adaptune.core.log import Progress, notice
 from adaptune.core.run_folder import RunDir
 from adaptune.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
+from adaptune.engine.settling import Settled
 from adaptune.engine.signals import Stop, stopping
 from adaptune.engine.trunk_cache import keeping, layers_to_keep
 from adaptune.run.kitchen import Kitchen
+
+KeepMore = Callable[[], None]
 
 ONLY = ""
 """The name of the one task of a run, whose batches name none."""
@@ -35,26 +39,43 @@ def learn(kitchen: Kitchen, folder: RunDir, *, resume: bool) -> Fit:
         resumed=checkpoint_in(folder, run) if resume else None,
     )
     recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
-    with stopping() as stop, above_frozen_layers({ONLY: kitchen}, fit):
+    with stopping() as stop, above_frozen_layers({ONLY: kitchen}, fit) as keep_more:
         fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"))
-        follow({ONLY: kitchen}, folder, fit, stop)
+        follow({ONLY: kitchen}, folder, fit, stop, keep_more)
     return fit
 
 
 @contextmanager
-def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[None]:
-    """Within, what the frozen layers below the lowest one that learns give is kept, as train.trunk_cache says."""
-    against = None
+def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[KeepMore]:
+    """Within, what the frozen layers below the lowest one that learns give is kept, as train.trunk_cache says.
+
+    Gives what is to be called once more layers learn no more.
+    """
+    against = _against(kitchens, fit)
+    if against and fit.config.settle:
+        raise Unsupported(f"train.settle is {fit.config.settle:g}, and {against}; set train.settle=0")
+    with ExitStack() as store:
+
+        def keep() -> None:
+            store.close()  # before the next: all of it is computed anew, as a run that goes on would
+            reads = [kitchen.read_again() for kitchen in kitchens.values()]
+            passes = math.inf if fit.settled else fit.passes
+            layers = layers_to_keep(reads, fit.config, passes=passes, against=against)
+            kept = store.enter_context(keeping(reads, fit.config, layers))
+            if kept is not None:
+                notice(str(kept))
+
+        keep()
+        yield keep
+
+
+def _against(kitchens: Mapping[str, Kitchen], fit: Fit) -> str | None:
+    """Why rows cannot be kept, whatever the model."""
     if any(kitchen.tokens is not None for kitchen in kitchens.values()):
-        against = "rows are streamed, which are too many to keep their states"
-    elif fit.loop.accelerator.num_processes > 1:
-        against = f"there are {fit.loop.accelerator.num_processes} processes, each of which would keep all rows' states"
-    reads = [kitchen.read_again() for kitchen in kitchens.values()]
-    layers = layers_to_keep(reads, fit.config, passes=fit.passes_left, against=against)
-    with keeping(reads, fit.config, layers) as kept:
-        if kept is not None:
-            notice(str(kept))
-        yield
+        return "rows are streamed, which are too many to keep their states"
+    if fit.loop.accelerator.num_processes > 1:
+        return f"there are {fit.loop.accelerator.num_processes} processes, each of which would keep all rows' states"
+    return None
 
 
 def checkpoint_in(folder: RunDir, run: str) -> Checkpoint:
@@ -64,7 +85,7 @@ def checkpoint_in(folder: RunDir, run: str) -> Checkpoint:
     return checkpoint
 
 
-def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop) -> None:
+def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop, keep_more: KeepMore) -> None:
     """Log every event of a training, save checkpoints, and stop when asked to."""
     saved = time.monotonic()
     with Progress("train", fit.loop.total, unit="steps", seconds=fit.config.max_seconds) as progress:
@@ -73,6 +94,9 @@ def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop
             if isinstance(event, Step):
                 folder.log_step(_step_record(event))
                 progress.advance(tokens=event.tokens, loss=event.loss)
+            elif isinstance(event, Settled):
+                notice(str(event))
+                keep_more()
             else:
                 folder.log_scores(_scores_record(event))
                 progress.show(**{fit.metric: event.scores[fit.metric]})
@@ -90,7 +114,7 @@ def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop
     notice(f"training ended: {fit.ended}; best {fit.metric} {fit.best.score:.4f} after step {fit.best.step}")
 
 
-def _named_rows(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[Step | Evaluation]:
+def _named_rows(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[Step | Evaluation | Settled]:
     """The events of a training; a loss that is not finite is told with the rows of its batch."""
     try:
         yield from fit

@@ -13,7 +13,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VEN
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks bench bench-throughput \
-	bench-quality bench-large bench-serving
+	bench-quality bench-large bench-serving bench-techniques
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -64,6 +64,10 @@ bench-large: $(VENV)/.core  ## seconds to the first step and peak memory on 2 mi
 
 bench-serving: $(VENV)/.dev  ## 64 bundles in one process beside two ways with peft (ADAPTUNE_DATA=FOLDER, MODEL=FOLDER or a name; needs wrk)
 	@$(BIN)/python bench/serving.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
+
+bench-techniques: $(VENV)/.report  ## each technique of speed alone, then docs/bench.md (ADAPTUNE_DATA=FOLDER, MODEL=FOLDER or a name)
+	@$(BIN)/python bench/techniques.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
+	@$(BIN)/python bench/report.py
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .assets .bench build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -14,7 +14,7 @@ COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VEN
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-few results-zero \
 	results-compare results-statistics bench bench-throughput bench-quality bench-large bench-serving bench-generating \
-	bench-score bench-faults
+	bench-score bench-faults bench-techniques
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -91,6 +91,10 @@ bench-score: $(VENV)/.core  ## labels scored over a long shared prompt beside on
 
 bench-faults: $(VENV)/.dev  ## kills, a full disk, damaged bundles, bad clients and 10,000 drawn requests against real servers (needs wrk)
 	@$(BIN)/python bench/serving_faults.py
+
+bench-techniques: $(VENV)/.report  ## each technique of speed alone, then docs/bench.md (ADAPTUNE_DATA=FOLDER, MODEL=FOLDER or a name)
+	@$(BIN)/python bench/techniques.py --model $(or $(MODEL),sentence-transformers/all-MiniLM-L6-v2)
+	@$(BIN)/python bench/report.py
 
 clean:  ## remove the environment and every cache
 	rm -rf $(VENV) .assets .bench build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

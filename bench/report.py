@@ -18,6 +18,7 @@ from peers.catalogue import PEERS, SETTINGS, WINDOWS, settings_of
 from peers.rows import TASKS, Task
 from ratios import SHARE, goal_of, seconds_to, summary
 from tables import difference, table
+from technique_table import techniques
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = {"tuned": "tuned by us", "padded": "without dropout alone", "documented": "as documented"}
@@ -74,6 +75,8 @@ def sections(results: Path, plots: Path) -> Iterator[str]:
     for task in TASKS.values():
         if some := [run for run in runs if run["task"] == task.name]:
             yield quality(task, some, plots)
+    if text := techniques(results):
+        yield text
 
 
 def loaded(folder: Path) -> list[Run]:

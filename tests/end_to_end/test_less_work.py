@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import adaptune
 from adaptune.cli import app
 from adaptune.core.errors import Interrupted, Unsupported
-from adaptune.core.run_folder import RunDir
+from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.engine import signals
 
 THINGS = ("film", "book", "phone", "train", "game", "house", "bank", "river")
@@ -91,6 +91,42 @@ def test_an_interrupted_run_goes_on_to_the_same_weights_bit_for_bit(
     assert halves.report["training"] == whole.report["training"]
     one, other = (load_file(run.bundle / "weights.safetensors") for run in (whole, halves))
     assert all(one[name].equal(other[name]) for name in one)
+
+
+@pytest.mark.parametrize("step", [4, 10, 14])
+def test_a_run_whose_layers_settle_goes_on_from_before_and_after_that_bit_for_bit(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: int
+) -> None:
+    settings = ("train.settle=1", "method.skip_layers=0", "method.dropout=0.1", "train.warm_start=false")
+    whole = adaptune.train(recipe, f"out={tmp_path}/whole", *settings)
+    said = capsys.readouterr().err
+    assert "1 of 2 layers learn no more after step 10 (epoch 1)" in said
+    assert "1 of 2 layers are frozen: what they give for" in said
+    assert whole.report["training"]["settled"] == [{"step": 10, "layers": 1}]
+    log = RunDir.log_step
+    monkeypatch.setattr(RunDir, "log_step", _interrupting_at(step))
+    with pytest.raises(Interrupted):
+        adaptune.train(recipe, f"out={tmp_path}/halves", *settings)
+    monkeypatch.setattr(RunDir, "log_step", log)
+    halves = adaptune.train(recipe, f"out={tmp_path}/halves", *settings, resume=True)
+    assert halves.report["training"] == whole.report["training"]
+    one, other = (load_file(run.bundle / "weights.safetensors") for run in (whole, halves))
+    assert all(one[name].equal(other[name]) for name in one)
+    losses = [[line["loss"] for line in read_json_lines(RunDir(tmp_path / run).steps)] for run in ("whole", "halves")]
+    assert losses[0] == losses[1]
+
+
+def test_a_run_in_which_no_layer_settles_is_one_without_the_option(recipe: Path, tmp_path: Path) -> None:
+    plain = adaptune.train(recipe, f"out={tmp_path}/plain", "method.skip_layers=0")
+    runs = [
+        adaptune.train(recipe, f"out={tmp_path}/{limit}", "method.skip_layers=0", f"train.settle={limit}")
+        for limit in ("0", "0.001")
+    ]
+    expected = load_file(plain.bundle / "weights.safetensors")
+    for run in runs:
+        assert run.report["training"] == plain.report["training"]
+        found = load_file(run.bundle / "weights.safetensors")
+        assert all(found[name].equal(expected[name]) for name in expected)
 
 
 def _interrupting_at(step: int):

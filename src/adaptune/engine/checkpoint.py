@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,8 @@ class Checkpoint:
     seconds: float
     """Spent in training so far."""
     tokens: int
+    settling: dict[str, Any] = field(default_factory=dict)
+    """Which layers learn no more, and how far each came, where that is asked for."""
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
@@ -65,4 +67,4 @@ def load_checkpoint(folder: Path, run: str) -> Checkpoint:
 
 def _fields(value: Checkpoint | Position | Best) -> dict[str, Any]:
     """Not dataclasses.asdict, which would copy every tensor."""
-    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    return {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}

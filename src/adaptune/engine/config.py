@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adaptune.core.config import Config
 
@@ -51,6 +51,10 @@ class TrainConfig(Config):
     """InfoBatch (Qin et al. 2024): from the second epoch on, rows whose last loss is below the mean are left out with
     this probability, and those of them that stay count 1 / (1 - prune) times, so that gradients stay the same in
     expectation; the last eighth of the epochs reads all rows. 0: every epoch does."""
+    settle: float = Field(default=0.0, ge=0, le=1)
+    """Adaptive depth: after an epoch in which they went at most this part of their way since the start, layers learn no
+    more, from the lowest up and never above one that still moves; what they give is then kept by the trunk cache, so
+    that later epochs cost the layers above alone. 0: all learn to the end."""
     accumulate: int = Field(default=1, ge=1)
     """Batches to an optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
@@ -89,3 +93,17 @@ class TrainConfig(Config):
     """What counts as a gain in the metric."""
     save_every: float = Field(default=60, ge=0)
     """Seconds between checkpoints, beside those at every evaluation."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.settle and self.trunk_cache == "off":
+            raise ValueError(
+                f"settle is {self.settle:g}, which saves time by what trunk_cache keeps, and trunk_cache is off; set "
+                "trunk_cache=auto or settle=0"
+            )
+        if self.settle and self.unfreeze:
+            raise ValueError(
+                f"settle is {self.settle:g}, and unfreeze {self.unfreeze:g} lets the lowest layers begin to learn "
+                "last; set one of them to 0"
+            )
+        return self

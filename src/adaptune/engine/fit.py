@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +13,7 @@ from adaptune.engine.best import Best
 from adaptune.engine.checkpoint import Checkpoint
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.loop import Epochs, Loop, Step
+from adaptune.engine.settling import FEWEST_PASSES, Settled, Settling
 from adaptune.engine.warm_start import Warm, warm_start
 from adaptune.models.assembly import Assembly
 from adaptune.models.joint import Learner
@@ -69,6 +70,9 @@ class Fit:
         self.loop = Loop(assembly, batches, config, seed)
         if resumed is not None:
             self.loop.restore(resumed.position)
+        self._settling = Settling(assembly, config) if config.settle else None
+        if self._settling is not None and resumed is not None:
+            self._settling.load(resumed.settling)
 
     @property
     def seconds(self) -> float:
@@ -76,11 +80,19 @@ class Fit:
         return time.monotonic() - self._started
 
     @property
-    def passes_left(self) -> float:
-        """Over the training rows, about: those of the steps to come, and that of the warm start."""
-        steps = (self.loop.total - self.loop.step) * self.config.accumulate / self.loop.per_epoch
-        warm = self.config.warm_start and not self._resumed
+    def passes(self) -> float:
+        """Over the training rows, about: those of all steps, and that of the warm start.
+
+        The same where a training goes on, so that then the same is kept.
+        """
+        steps = self.loop.total * self.config.accumulate / self.loop.per_epoch
+        warm = self.config.warm_start
         return steps + sum(1 for part in self.assembly.parts[:1] if warm and part.head.linear(part.layer) is not None)
+
+    @property
+    def settled(self) -> Sequence[tuple[int, int]]:
+        """(step, layers) each time that more of the first layers came to learn no more."""
+        return () if self._settling is None else self._settling.history
 
     def warm_start(
         self,
@@ -104,9 +116,11 @@ class Fit:
             self.assembly.parts[0].layer.load_state_dict(warm.layer)
             self.warm = warm
 
-    def __iter__(self) -> Iterator[Step | Evaluation]:
+    def __iter__(self) -> Iterator[Step | Evaluation | Settled]:
         epoch = 0.0
         if not self._resumed:
+            if self._settling is not None:
+                self._settling.begin()
             start = self._observe(0, epoch, known=None if self.warm is None else self.warm.scores)
             self._note_warm(start)
             self._humble()
@@ -117,13 +131,18 @@ class Fit:
             late = self._late()
             self.tokens, epoch = self.tokens + step.tokens, step.epoch
             self._due_at = epoch if late or self._due(step) else None
+            settled = None if late else self._settle(step)
             yield step
+            if settled is not None:
+                yield settled  # before the evaluation: where a training goes on from this step, it is by then, too
             if self._due_at is not None:
                 yield self._observe(step.number, epoch, last=late)
             if self._over(late):
                 break
         if self.best.score is None:
             yield self._observe(self.loop.step, epoch, last=True)
+        if self._settling is not None:
+            self._settling.end()
         self.assembly.load(self.best.state)
         self.finished = True
 
@@ -137,6 +156,7 @@ class Fit:
             due_at=self._due_at,
             seconds=self.seconds,
             tokens=self.tokens,
+            settling={} if self._settling is None else self._settling.state(),
         )
 
     def _note_warm(self, start: Evaluation) -> None:
@@ -144,6 +164,13 @@ class Fit:
         if self.config.warm_start and len(self.assembly.parts) == 1 and alone.head.linear(alone.layer) is not None:
             layer = {name: tensor.detach().clone() for name, tensor in alone.layer.state_dict().items()}
             self.warm = Warm(layer, start.scores)
+
+    def _settle(self, step: Step) -> Settled | None:
+        """The first layers that learn no more, where the step ends an epoch and enough of them are to come."""
+        steps = (step.total - step.number) * self.config.accumulate / self.loop.per_epoch
+        if self._settling is None or not step.ends_epoch or min(self.config.epochs - step.epoch, steps) < FEWEST_PASSES:
+            return None
+        return self._settling.observe(step.number, step.epoch)
 
     def _humble(self) -> None:
         """Take confidence from warm-started heads once their state counts as the first checkpoint."""

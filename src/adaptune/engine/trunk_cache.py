@@ -57,7 +57,7 @@ class Kept:
 
 
 def layers_to_keep(reads: Sequence[Read], config: TrainConfig, *, passes: float, against: str | None = None) -> int:
-    """How many layers' output is kept; 0: nothing is. `passes`: over the rows, those that are still to come.
+    """How many layers' output is kept; 0: nothing is. `passes`: over the rows, those of the whole training.
 
     `against`: why rows cannot be kept, whatever the model. Raises Unsupported where the recipe asks for what cannot be.
     """
@@ -68,7 +68,7 @@ def layers_to_keep(reads: Sequence[Read], config: TrainConfig, *, passes: float,
             raise Unsupported(against)
         return min(read.assembly.frozen_layers for read in reads)
     except Unsupported as reason:
-        if config.trunk_cache == "auto":
+        if config.trunk_cache == "auto" or config.settle:  # until layers settle there may be nothing to keep
             return 0
         raise Unsupported(f"train.trunk_cache is {config.trunk_cache!r}, and {reason}; set it to auto or off") from None
 
@@ -117,9 +117,11 @@ def _fill(reads: Sequence[Read]) -> None:
 
 def _fill_one(read: Read, progress: Progress) -> None:
     device = next(read.assembly.parameters()).device
+    training = read.assembly.training
     for batch in read.batches:
         read.assembly.keep_below(batch.to(device))
         progress.advance(batch.tokens, tokens=batch.tokens)
+    read.assembly.train(training)
 
 
 def _room(reads: Sequence[Read], config: TrainConfig, used: int) -> tuple[int, int]:

@@ -20,7 +20,8 @@ from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head, LogitHead, LossSum
 from adaptune.core.method import Method, learning
 from adaptune.core.types import Answer, Labels, Reading, Writing
-from adaptune.models.below import Below, frozen_layers
+from adaptune.models.below import Below, frozen_layers, without_gradients
+from adaptune.models.dropout import quicken
 from adaptune.models.folding import as_folded, fold, folds, unfolded
 from adaptune.models.own_tokens import with_own_tokens
 from adaptune.models.quantise import numbers
@@ -74,6 +75,8 @@ class Assembly(nn.Module):
         self._seen: list[Seen] | None = None
         self.below: Below | None = None
         """The first layers, where what they give for some sequences is known."""
+        self.still = 0
+        """How many of the first layers learn no more, though a method changed them: no gradient, no dropout."""
         self.recomputes = False
         """Whether training keeps the inputs of layers alone, and computes the layers anew for their gradients."""
         self._check_room()
@@ -84,6 +87,7 @@ class Assembly(nn.Module):
             torch.manual_seed(seed)
             self.trunk: nn.Module = method.apply(trunk, backbone.roles) if beside is None else trunk
             self.layer = self.head.build(_with_own_words(backbone, self.head), labels)
+        quicken(self.trunk)
         if self.head.writes:
             writer(self)  # refused now, not after training
         self.to(device)
@@ -161,6 +165,10 @@ class Assembly(nn.Module):
     @property
     def frozen_layers(self) -> int:
         """How many of the first layers give the same for a sequence in every pass. Raises Unsupported for none."""
+        return self.frozen_with(self.still)
+
+    def frozen_with(self, still: int) -> int:
+        """How many would, if the first `still` layers learned no more. Raises Unsupported for none."""
         return frozen_layers(
             self.trunk,
             self.backbone.roles,
@@ -168,6 +176,7 @@ class Assembly(nn.Module):
             self.head,
             dropout=self.dropout,
             reading=self.reading,
+            still=still,
         )
 
     def keep_below(self, batch: Batch) -> None:
@@ -219,16 +228,24 @@ class Assembly(nn.Module):
             with torch.set_grad_enabled(graph):
                 batch = with_own_tokens(batch, self.trunk, own)
         inputs = self._inputs(batch)
-        kept = None if self.below is None else self.below.store.get(batch)
-        below = nullcontext() if self.below is None or kept is None else self.below.standing(kept)
         attention: AbstractContextManager[None] = nullcontext()
         if batch.lengths is not None and not again and is_ragged(self.trunk):
             inputs["lengths"], attention = batch.lengths, ragged(self.trunk)
         if batch.folded is not None:
             attention = as_folded(self.trunk)
-        with torch.set_grad_enabled(graph), below, recompute, attention:
+        with torch.set_grad_enabled(graph), self._lower(batch), recompute, attention:
             states: Tensor = self.trunk(**inputs).last_hidden_state
         return states
+
+    def _lower(self, batch: Batch) -> AbstractContextManager[None]:
+        """The first layers give what is kept of a batch, or what they compute without a graph where they are still."""
+        kept = None if self.below is None else self.below.store.get(batch)
+        if self.below is not None and kept is not None:
+            return self.below.standing(kept)
+        return without_gradients(self._still_layers()) if self.still else nullcontext()
+
+    def _still_layers(self) -> list[nn.Module]:
+        return list(self.trunk.get_submodule(self.backbone.roles.main.layers).children())[: self.still]
 
     @torch.inference_mode()
     def answers(self, batch: Batch) -> dict[int, Answer]:
@@ -282,6 +299,8 @@ class Assembly(nn.Module):
         super().train(mode)
         if mode and not self.dropout:
             self._settle(self.trunk, learns=False)
+        for layer in self._still_layers() if self.still else ():
+            layer.eval()
         return self
 
     def _settle(self, module: nn.Module, *, learns: bool) -> None:

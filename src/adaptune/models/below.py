@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from adaptune.core.errors import Unsupported
 from adaptune.core.head import Head
 from adaptune.core.method import Method
 from adaptune.core.types import Reading
+from adaptune.models.forwards import Forward, replaced
 from adaptune.models.remembered import Remembered
 
 
@@ -57,20 +58,10 @@ class Below:
             )
         self.store.put(batch, states)
 
-    @contextmanager
-    def standing(self, states: Tensor) -> Iterator[None]:
+    def standing(self, states: Tensor) -> AbstractContextManager[None]:
         """Let the layers give these states, (B, T, D), in a pass within, whatever they are given."""
-        own = [layer.__dict__.get("forward") for layer in self._layers]  # some libraries put one on a single module
         given = states if self._beside is None else (states, *self._beside)
-        for layer in self._layers:
-            layer.forward = partial(_gives, given)
-        try:
-            yield
-        finally:
-            for layer, forward in zip(self._layers, own, strict=True):
-                del layer.forward
-                if forward is not None:
-                    layer.forward = forward
+        return replaced(self._layers, lambda _: partial(_gives, given))
 
 
 class _Reached(Exception):
@@ -89,10 +80,23 @@ def _gives(given: Any, *_: Any, **__: Any) -> Any:
     return given
 
 
+def without_gradients(layers: Sequence[nn.Module]) -> AbstractContextManager[None]:
+    """Let layers of passes within take no part in a graph: their weights get no gradient, and nothing below them."""
+    return replaced(layers, lambda forward: partial(_without_gradients, forward))
+
+
+def _without_gradients(forward: Forward, *given: Any, **named: Any) -> Any:
+    with torch.no_grad():
+        return forward(*given, **named)
+
+
 def frozen_layers(
-    trunk: nn.Module, roles: Roles, method: Method, head: Head, *, dropout: bool, reading: Reading | None
+    trunk: nn.Module, roles: Roles, method: Method, head: Head, *, dropout: bool, reading: Reading | None, still: int
 ) -> int:
-    """How many layers give the same for a sequence in every pass. Raises Unsupported where none do, saying why."""
+    """How many layers give the same for a sequence in every pass. Raises Unsupported where none do, saying why.
+
+    `still`: the first layers that learn no more, though a method changes them.
+    """
     first = None if len(roles.stacks) > 1 or roles.shares_layers else method.first_layer(trunk, roles)
     if dropout:
         why = "train.dropout is true, so that frozen layers give something else in every pass"
@@ -106,11 +110,11 @@ def frozen_layers(
         why = f"models of the family {roles.family!r} use one set of weights at every depth"
     elif first is None:
         why = f"method {method.name!r} changes what the first layer reads, or reads every layer"
-    elif first == 0:
+    elif first == 0 and not still:
         why = f"method {method.name!r} changes the first layer; leave it and more as they are by method.skip_layers"
     else:
         _check_frozen(trunk, roles, first)
-        return first
+        return max(first, still)
     raise Unsupported(why)
 
 

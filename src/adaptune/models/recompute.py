@@ -7,8 +7,8 @@ dropout is off, and it would silently do nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -16,25 +16,16 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from adaptune.core.backbone import Roles
+from adaptune.models.forwards import replaced
 
 
-@contextmanager
-def recomputing(trunk: nn.Module, roles: Roles) -> Iterator[None]:
+def recomputing(trunk: nn.Module, roles: Roles) -> AbstractContextManager[None]:
     """Let the layers of passes within be computed anew in their backward passes, which may come later.
 
     Not re-entrant: no input needs to ask for a gradient, which behind frozen embeddings none does.
     """
     layers = [layer for stack in roles.stacks for layer in trunk.get_submodule(stack.layers).children()]
-    own = [layer.__dict__.get("forward") for layer in layers]  # some libraries put one on a single module
-    for layer in layers:
-        layer.forward = partial(_checkpointed, layer.forward)
-    try:
-        yield
-    finally:
-        for layer, forward in zip(layers, own, strict=True):
-            del layer.forward
-            if forward is not None:
-                layer.forward = forward
+    return replaced(layers, lambda forward: partial(_checkpointed, forward))
 
 
 def _checkpointed(forward: Callable[..., Any], *given: Any, **named: Any) -> Any:

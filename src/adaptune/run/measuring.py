@@ -126,7 +126,9 @@ def parameters_of(learner: Learner) -> dict[str, int]:
 
 def training_of(fit: Fit) -> dict[str, Any]:
     """How training went."""
-    return {"best_step": fit.best.step, "steps": fit.loop.step, "tokens": fit.tokens, "ended": fit.ended}
+    found = {"best_step": fit.best.step, "steps": fit.loop.step, "tokens": fit.tokens, "ended": fit.ended}
+    settled = [{"step": step, "layers": layers} for step, layers in fit.settled]
+    return found | ({"settled": settled} if settled else {})
 
 
 def examples_of(kitchen: Kitchen) -> dict[str, int]:

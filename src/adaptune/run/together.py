@@ -122,7 +122,7 @@ def learn_together(kitchens: Kitchens, folder: RunDir, *, resume: bool) -> Fit:
     )
     rows = chain.from_iterable(kitchen.in_order("train") for kitchen in kitchens.of.values())
     recipe.method.prepare(kitchens.joint.trunk, rows, fit.loop.total)
-    with stopping() as stop, above_frozen_layers(kitchens.of, fit):
+    with stopping() as stop, above_frozen_layers(kitchens.of, fit) as keep_more:
         for kitchen in kitchens.of.values():
             own = partial(_own_metric, kitchen)
             if not resume:
@@ -130,7 +130,7 @@ def learn_together(kitchens: Kitchens, folder: RunDir, *, resume: bool) -> Fit:
             if kitchen.assembly.approach.fits_head:
                 continue
             fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"), part=kitchen.assembly, evaluate=own)
-        follow(kitchens.of, folder, fit, stop)
+        follow(kitchens.of, folder, fit, stop, keep_more)
     return fit
 
 

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from adaptune.core.errors import Interrupted, TrainingError
+from adaptune.core.errors import Interrupted, TrainingError, Unsupported
 from adaptune.core.log import Progress, notice
 from adaptune.core.run_folder import RunDir
 from adaptune.data.batches import NoBatches
 from adaptune.engine.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from adaptune.engine.fit import Evaluation, Fit
 from adaptune.engine.loop import NotFinite, Step
+from adaptune.engine.settling import Settled
 from adaptune.engine.signals import Stop, stopping
 from adaptune.engine.trunk_cache import keeping, layers_to_keep
 from adaptune.engine.warm_start import Warm
 from adaptune.run.beginning import begin
 from adaptune.run.kitchen import Kitchen
 from adaptune.run.sharing import Pantry
+
+KeepMore = Callable[[], None]
 
 ONLY = ""
 """The name of the one task of a run, whose batches name none."""
@@ -36,11 +40,11 @@ def learn(
     resumed = checkpoint_in(folder, kitchen.prepared.fingerprint) if resume else None
     fit = _fit(kitchen, resumed)
     kitchen.recipe.method.prepare(kitchen.assembly.trunk, kitchen.in_order("train"), fit.loop.total)
-    with stopping() as stop, above_frozen_layers({ONLY: kitchen}, fit, pantry):
+    with stopping() as stop, above_frozen_layers({ONLY: kitchen}, fit, pantry) as keep_more:
         if not resume:
             begin(kitchen, folder, stop)
         _warm(kitchen, fit, pantry)
-        follow({ONLY: kitchen}, folder, fit, stop, until=until)
+        follow({ONLY: kitchen}, folder, fit, stop, keep_more, until=until)
     if pantry is not None and fit.warm is not None:
         pantry.keep_warm(kitchen, fit.warm)
     return fit
@@ -99,19 +103,37 @@ def _warm(kitchen: Kitchen, fit: Fit, pantry: Pantry | None) -> None:
 
 
 @contextmanager
-def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit, pantry: Pantry | None = None) -> Iterator[None]:
-    """Within, what the frozen layers below the lowest one that learns give is kept, as train.trunk_cache says."""
-    against = None
+def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit, pantry: Pantry | None = None) -> Iterator[KeepMore]:
+    """Within, what the frozen layers below the lowest one that learns give is kept, as train.trunk_cache says.
+
+    Gives what is to be called once more layers learn no more.
+    """
+    against = _against(kitchens, fit)
+    if against and fit.config.settle:
+        raise Unsupported(f"train.settle is {fit.config.settle:g}, and {against}; set train.settle=0")
+    with ExitStack() as store:
+
+        def keep() -> None:
+            store.close()  # before the next: all of it is computed anew, as a run that goes on would
+            reads = [kitchen.read_again() for kitchen in kitchens.values()]
+            passes = math.inf if fit.settled else fit.passes
+            layers = layers_to_keep(reads, fit.config, passes=passes, against=against)
+            shared = None if pantry is None or fit.settled else pantry.below
+            kept = store.enter_context(keeping(reads, fit.config, layers, shared=shared))
+            if kept is not None:
+                notice(str(kept))
+
+        keep()
+        yield keep
+
+
+def _against(kitchens: Mapping[str, Kitchen], fit: Fit) -> str | None:
+    """Why rows cannot be kept, whatever the model."""
     if any(kitchen.tokens is not None for kitchen in kitchens.values()):
-        against = "rows are streamed, which are too many to keep their states"
-    elif fit.loop.accelerator.num_processes > 1:
-        against = f"there are {fit.loop.accelerator.num_processes} processes, each of which would keep all rows' states"
-    reads = [kitchen.read_again() for kitchen in kitchens.values()]
-    layers = layers_to_keep(reads, fit.config, passes=fit.passes_left, against=against)
-    with keeping(reads, fit.config, layers, shared=None if pantry is None else pantry.below) as kept:
-        if kept is not None:
-            notice(str(kept))
-        yield
+        return "rows are streamed, which are too many to keep their states"
+    if fit.loop.accelerator.num_processes > 1:
+        return f"there are {fit.loop.accelerator.num_processes} processes, each of which would keep all rows' states"
+    return None
 
 
 def checkpoint_in(folder: RunDir, run: str) -> Checkpoint:
@@ -121,7 +143,15 @@ def checkpoint_in(folder: RunDir, run: str) -> Checkpoint:
     return checkpoint
 
 
-def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop, *, until: int | None = None) -> None:
+def follow(
+    kitchens: Mapping[str, Kitchen],
+    folder: RunDir,
+    fit: Fit,
+    stop: Stop,
+    keep_more: KeepMore,
+    *,
+    until: int | None = None,
+) -> None:
     """Log every event of a training, save checkpoints, and stop when asked to, or at an evaluation `until` a step."""
     saved = time.monotonic()
     with Progress("train", fit.loop.total, unit="steps", seconds=fit.config.max_seconds) as progress:
@@ -130,6 +160,9 @@ def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop
             if isinstance(event, Step):
                 folder.log_step(_step_record(event))
                 progress.advance(tokens=event.tokens, loss=event.loss)
+            elif isinstance(event, Settled):
+                notice(str(event))
+                keep_more()
             else:
                 folder.log_scores(_scores_record(event))
                 progress.show(**{fit.metric: event.scores[fit.metric]})
@@ -149,7 +182,7 @@ def follow(kitchens: Mapping[str, Kitchen], folder: RunDir, fit: Fit, stop: Stop
     notice(f"training ended: {fit.ended}; best {fit.metric} {fit.best.score:.4f} after step {fit.best.step}")
 
 
-def _named_rows(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[Step | Evaluation]:
+def _named_rows(kitchens: Mapping[str, Kitchen], fit: Fit) -> Iterator[Step | Evaluation | Settled]:
     """The events of a training; a loss that is not finite is told with the rows of its batch."""
     try:
         yield from fit

@@ -16,6 +16,7 @@ from adaptune.heads import HEADS
 from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
 from adaptune.models.config import ModelConfig
+from adaptune.models.dropout import QuickDropout
 from adaptune.models.load import load_backbone
 
 Build = Callable[..., Assembly]
@@ -88,6 +89,17 @@ def test_the_methods_own_dropout_works_in_training(build: Build, batch: Batch) -
     )
     dropping.load(assembly.state())
     assert _is_random(dropping, batch)
+
+
+def test_dropout_is_quick_in_the_methods_layers_and_the_trunks_and_the_base_is_left_as_it_is(
+    bert: Backbone,
+) -> None:
+    method = METHODS.make({"name": "lora", "dropout": 0.2})
+    assembly = Assembly(bert, method, HEADS.make({"name": "classify"}), Labels(("bad", "good")), seed=0)
+    layers = {name: module for name, module in assembly.trunk.named_modules() if isinstance(module, torch.nn.Dropout)}
+    assert any("lora_dropout" in name for name in layers)
+    assert {type(module) for module in layers.values()} == {QuickDropout}
+    assert not any(isinstance(module, QuickDropout) for module in bert.trunk.modules())
 
 
 def test_evaluation_has_no_dropout_anywhere(build: Build, batch: Batch) -> None:

@@ -60,7 +60,12 @@ PEERS = {
         Peer("bucketed_loop", "PyTorch + peft, bucketed", "transformers-peft", ALL, PEFT),
         Peer("trainer_peft", "transformers Trainer + peft", "transformers-peft", ALL, PEFT, settings=WINDOWS),
         Peer(
-            "guide_batches", "Trainer + peft, padded to 128", "transformers-peft", ALL[:3], settings=DOCUMENTED, trained=False
+            "guide_batches",
+            "Trainer + peft, padded to 128",
+            "transformers-peft",
+            ALL[:3],
+            settings=DOCUMENTED,
+            trained=False,
         ),
         Peer("trl", "trl SFTTrainer", "trl", ("write",), {"write": PEFT["write"]}),
         Peer("setfit", "SetFit", "setfit", ("classify",), {"classify": (1e-5, 2e-5, 5e-5)}),

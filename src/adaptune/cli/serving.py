@@ -57,13 +57,10 @@ def serve(
     more = _watching(rules, alerts, webhook) | _remembering(store, keep_texts, remember)
     limits = {"rows": rows, "tokens": tokens, "body_bytes": body_bytes, "seconds": seconds, "connections": connections}
     more |= _limits(client_seconds=client_seconds, a_minute=requests_a_minute, **limits)
-    server.serve(
-        config.ServeConfig(root=bundles, keys=keys, registry=registry, log_texts=log_texts, **more),
-        server.Door(host=host, port=port),
-        server.Holding(most_hot=most_hot, allow_copies=allow_copies, words=words),
-        _queueing(batch_tokens, wait_ms, queue_rows, running=running, cache_tokens=cache_tokens),
-        model=backbone,
-    )
+    found = config.ServeConfig(root=bundles, keys=keys, registry=registry, log_texts=log_texts, **more)
+    holding = server.Holding(most_hot=most_hot, allow_copies=allow_copies, words=words)
+    queueing = _queueing(batch_tokens, wait_ms, queue_rows, running=running, cache_tokens=cache_tokens)
+    server.serve(found, server.Door(host=host, port=port), holding, queueing, model=backbone)
 
 
 def key(

@@ -75,12 +75,16 @@ def make_app(pool: Pool, config: ServeConfig, queueing: Queueing | None = None, 
     app.state.metrics = metrics
     app.state.keys = read_keys(config.keys, os.environ) if keys is None else keys
     app.state.rate = Rate(limits.requests_a_minute, time.monotonic) if limits.requests_a_minute else None
-    for module in (page, predict, completions, bundles, watching, health):
-        app.include_router(module.router)
-    # Asked without a store, the route still says how to get one; it is no part of what this server offers.
-    app.include_router(feedback.router, include_in_schema=memory is not None)
-    add_handlers(app)
+    _add_routes(app, remembers=memory is not None)
     app.add_middleware(BodyLimit, most=limits.body_bytes, seconds=limits.client_seconds)
     app.add_middleware(Crowd, most=limits.connections)
     app.add_middleware(AccessLog, metrics=metrics, asked=watcher.requested)
     return app
+
+
+def _add_routes(app: FastAPI, *, remembers: bool) -> None:
+    for module in (page, predict, completions, bundles, watching, health):
+        app.include_router(module.router)
+    # Asked without a store, the route still says how to get one; it is no part of what this server offers.
+    app.include_router(feedback.router, include_in_schema=remembers)
+    add_handlers(app)

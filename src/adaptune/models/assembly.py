@@ -87,10 +87,13 @@ class Assembly(nn.Module):
             torch.manual_seed(seed)
             self.trunk: nn.Module = method.apply(trunk, backbone.roles) if beside is None else trunk
             self.layer = self.head.build(_with_own_words(backbone, self.head), labels)
+        self._complete()
+        self.to(device)
+
+    def _complete(self) -> None:
         quicken(self.trunk)
         if self.head.writes:
             writer(self)  # refused now, not after training
-        self.to(device)
 
     def _check_room(self) -> None:
         if self.method.positions and self.max_length < FEWEST_TOKENS:

@@ -17,13 +17,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from adaptune.core.backbone import Roles
 from adaptune.core.batch import Batch, Branch, Folded
 from adaptune.core.method import Method
-from adaptune.models.ragged import configs_of, is_ragged
+from adaptune.models.ragged import attending, is_ragged
 
 _FUNCTION = "adaptune_folded"
 """Under this name transformers makes no mask."""
@@ -68,15 +67,8 @@ def as_folded(trunk: nn.Module) -> Iterator[None]:
 
     Layers must not run again after it, as those do that are computed anew in the backward pass.
     """
-    AttentionInterface.register(_FUNCTION, _attend)
-    configs = configs_of(trunk)
-    for config in configs:
-        config._attn_implementation = _FUNCTION
-    try:
+    with attending(trunk, _FUNCTION, _attend):
         yield
-    finally:
-        for config in configs:
-            config._attn_implementation = "sdpa"
 
 
 class _Tree:

@@ -6,7 +6,7 @@ different sequences are never computed; the numbers are those of each sequence i
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,10 +30,17 @@ def ragged(trunk: nn.Module) -> Iterator[None]:
 
     Layers must not run again after it, as those do that are computed anew in the backward pass.
     """
-    AttentionInterface.register(_FUNCTION, _attend)
+    with attending(trunk, _FUNCTION, _attend):
+        yield
+
+
+@contextmanager
+def attending(trunk: nn.Module, name: str, attend: Callable[..., Any]) -> Iterator[None]:
+    """Let every attention of passes within be this function, of a name for which transformers makes no mask."""
+    AttentionInterface.register(name, attend)
     configs = configs_of(trunk)
     for config in configs:
-        config._attn_implementation = _FUNCTION
+        config._attn_implementation = name
     try:
         yield
     finally:

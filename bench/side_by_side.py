@@ -261,11 +261,13 @@ class Training:
             write(out, found | run | scores | record)
 
     def rate(self, results: Path) -> float | None:
-        """Of a trial its own; tuned: the best of those tried; documented: None."""
+        """Of a trial its own; tuned: the best of those tried, or the only one; documented: None."""
         if self.trial is not None or self.setting == "documented":
             return self.trial
-        tried = {}
-        for rate in PEERS[self.peer].rates[TASKS[self.task].kind]:
+        tried, rates = {}, PEERS[self.peer].rates[TASKS[self.task].kind]
+        if len(rates) == 1:
+            return rates[0]
+        for rate in rates:
             if (file := self.trial_file(results, rate)).exists():
                 tried[rate] = json.loads(file.read_text(encoding="utf-8"))["curve"][-1]["score"]
         if not tried:
@@ -286,7 +288,8 @@ def quality_jobs(place: Place) -> Iterator[Training]:
         for peer in PEERS.values():
             if task.name in peer.tasks:
                 rates = peer.rates.get(task.kind, ())
-                yield from (Training(place, peer.name, task.name, "tuned", trial=rate) for rate in rates)
+                trials = rates if len(rates) > 1 else ()
+                yield from (Training(place, peer.name, task.name, "tuned", trial=rate) for rate in trials)
         yield from trainings(place, task.name, "tuned", SEEDS[0])
     for seed in SEEDS[1:]:
         yield from trainings(place, "banking77", "tuned", seed)
@@ -314,6 +317,7 @@ def main() -> None:
         for job in (throughput_jobs(place) if options.group == "throughput" else quality_jobs(place))
         if options.only in (None, job.task) and (options.peer is None or getattr(job, "peer", "") == options.peer)
     ]
+    jobs.sort(key=lambda job: getattr(job, "peer", "") == "setfit")  # whose trainings take longest
     left = carry_out(jobs, place.results, minutes=options.budget, models=place.models)
     print(f"{left} measurements left for another time, or failed" if left else "every measurement is there")
 

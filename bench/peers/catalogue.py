@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from peers.rows import TASKS, Kind
 
-Rates = tuple[float, float, float]
+Rates = tuple[float, ...]
 ALL: tuple[Kind, ...] = ("classify", "tag", "regress", "write")
 
 
@@ -68,7 +68,7 @@ PEERS = {
             trained=False,
         ),
         Peer("trl", "trl SFTTrainer", "trl", ("write",), {"write": PEFT["write"]}),
-        Peer("setfit", "SetFit", "setfit", ("classify",), {"classify": (1e-5, 2e-5, 5e-5)}),
+        Peer("setfit", "SetFit", "setfit", ("classify",), {"classify": (2e-5,)}),
         Peer("naive_guide", "naive guide", "transformers-peft", ("tag",), only="wnut17"),
     )
 }

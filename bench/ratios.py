@@ -59,24 +59,32 @@ def _median(peer: Run) -> float:
 
 
 def _of_trainings(runs: Sequence[Run]) -> str:
-    """Seconds to 99 % of the best other system's final score, and the geometric mean of the ratios."""
-    rows, ratios = [], []
+    """Seconds to 99 % of the best other system's final score, and the geometric mean of the ratios.
+
+    Where the Trainer ends below that score, the seconds to its end are what it needs at least.
+    """
+    rows, ratios, bound = [], [], False
     for task in TASKS:
         some = [run for run in runs if run["task"] == task and run["setting"] == "tuned"]
-        if not any(run["system"] == OURS for run in some) or len({run["system"] for run in some}) < 2:
+        if not {OURS, TRAINER} <= {run["system"] for run in some}:
             continue
         reached = {peer: _seconds(some, peer, goal_of(some)) for peer in (OURS, TRAINER)}
         ours, theirs = reached[OURS], reached[TRAINER]
-        if ours and theirs:
-            ratios.append(ours / theirs)
-        shown = [f"{seconds:.0f}" if seconds else "not reached" for seconds in (ours, theirs)]
-        rows.append([task, f"{100 * goal_of(some):.2f}", *shown, f"{ours / theirs:.2f}" if ours and theirs else "-"])
+        least = theirs or min(run["curve"][-1]["seconds"] for run in some if run["system"] == TRAINER)
+        bound |= ours is not None and theirs is None
+        shown = [
+            f"{ours:.0f}" if ours else "not reached",
+            f"{theirs:.0f}" if theirs else f"not reached in {least:.0f}",
+            "-" if ours is None else f"{'' if theirs else 'at most '}{ours / least:.2f}",
+        ]
+        ratios += [ours / least] if ours else []
+        rows.append([task, f"{100 * goal_of(some):.2f}", *shown])
     names = ["task", "validation score", "adaptune, seconds", "Trainer + peft, seconds", "ratio"]
     text = (
         f"\nSeconds to {100 * SHARE:.0f} % of the best other system's final score, all tuned:\n\n{table(names, rows)}"
     )
     if ratios:
-        text += f"\nGeometric mean of the ratios: {geometric_mean(ratios):.2f}.\n"
+        text += f"\nGeometric mean of the ratios: {'at most ' if bound else ''}{geometric_mean(ratios):.2f}.\n"
     return text
 
 
@@ -104,9 +112,11 @@ def _after_warm_start(runs: Sequence[Run]) -> str:
 
 
 def goal_of(runs: Sequence[Run]) -> float:
-    """99 % of the best final validation score of other systems, or of any where there is no other."""
-    others = [run["valid"] for run in runs if run["system"] != OURS] or [run["valid"] for run in runs]
-    return SHARE * max(others)
+    """99 % of the best final validation score of other systems, mean of the seeds, or of any where there is no other."""
+    scores: dict[str, list[float]] = {}
+    for run in [run for run in runs if run["system"] != OURS] or runs:
+        scores.setdefault(run["system"], []).append(run["valid"])
+    return SHARE * max(mean(some) for some in scores.values())
 
 
 def seconds_to(run: Run, goal: float) -> float | None:

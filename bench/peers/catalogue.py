@@ -37,9 +37,9 @@ class Peer:
 
 
 PEFT: dict[Kind, Rates] = {
-    "classify": (1e-3, 2e-3, 4e-3),
+    "classify": (2e-3, 4e-3, 8e-3),
     "tag": (5e-4, 1e-3, 2e-3),
-    "regress": (1e-3, 2e-3, 4e-3),
+    "regress": (2e-3, 4e-3, 8e-3),
     "write": (2e-4, 5e-4, 1e-3),
 }
 OURS: dict[Kind, Rates] = {

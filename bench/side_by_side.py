@@ -315,7 +315,9 @@ def main() -> None:
     jobs = [
         job
         for job in (throughput_jobs(place) if options.group == "throughput" else quality_jobs(place))
-        if options.only in (None, job.task) and (options.peer is None or getattr(job, "peer", "") == options.peer)
+        if options.only in (None, job.task)
+        and options.peer in (None, getattr(job, "peer", ""))
+        and options.setting in (None, job.setting)
     ]
     jobs.sort(key=lambda job: getattr(job, "peer", "") == "setfit")  # whose trainings take longest
     left = carry_out(jobs, place.results, minutes=options.budget, models=place.models)
@@ -348,6 +350,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--budget", type=float, default=60, help="minutes (default: 60)")
     parser.add_argument("--only", choices=list(TASKS), help="the measurements of one task")
     parser.add_argument("--peer", choices=list(PEERS), help="of one system; quality alone")
+    parser.add_argument("--setting", choices=WINDOWS, help="in one setting")
     parser.add_argument("--rows", type=int, help="most training rows of trainings to the end (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="of throughput (default: 5)")
     parser.add_argument("--window", type=float, default=20.0, help="seconds of a system in each round (default: 20)")

@@ -11,6 +11,9 @@ PIP := PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN
 # libraries' own tests. A file that does not compile (there are templates among them) is no fault.
 COMPILE := $(BIN)/python -m compileall -qq -j 0 -x '/(tests|testing|pip)/' $(VENV)/lib || true
 
+# Tests run side by side, a thread each; those of one file stay together.
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-few results-zero \
 	results-compare results-statistics bench bench-throughput bench-quality bench-large bench-serving bench-generating \
@@ -24,10 +27,10 @@ demo: $(VENV)/.core  ## fine-tune a real model on real sentences, save, reload a
 	@$(BIN)/adaptune demo
 
 test: $(VENV)/.dev  ## lint, types, import contract and tests
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" $(WORKERS)
 
 test-all: $(VENV)/.dev  ## the same and the slow tests: the full product of methods, models and tasks
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(WORKERS)
 
 lint: $(VENV)/.dev  ## lint, types and import contract alone
 	@$(BIN)/python -m pytest -q tests/unit/test_house.py

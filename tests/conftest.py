@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
@@ -29,7 +29,7 @@ from transformers import (
 from adaptune.core import log
 from adaptune.models.packages import installed
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PACKAGED = {

@@ -51,8 +51,7 @@ def prepare(recipe: Recipe) -> Prepared:
     findings = diagnose(splits.parts, recipe.task, known=known)
     _check_scope_label(recipe, splits)
     _check_thresholds(recipe, splits)
-    if findings.errors:
-        raise DataError("\n".join(str(finding) for finding in findings.errors))
+    _refuse_faulty(findings)
     for finding in findings.warnings:
         warn(str(finding))
     return Prepared(splits, findings, splits.columns, _fingerprint(recipe, splits))
@@ -61,9 +60,12 @@ def prepare(recipe: Recipe) -> Prepared:
 def prepared_for(recipe: Recipe, other: Prepared) -> Prepared:
     """What was prepared for a recipe with the same task, data section and seed of the splits, for this one.
 
-    Raises ModelError or Unsupported.
+    Raises DataError, ModelError or Unsupported.
     """
     check_parts(recipe)
+    if recipe.approach.known_labels:
+        known = labels_of(recipe, other.splits).names
+        _refuse_faulty(diagnose(other.splits.parts, recipe.task, known=known))
     return replace(other, fingerprint=_fingerprint(recipe, other.splits))
 
 
@@ -91,8 +93,10 @@ def _check_thresholds(recipe: Recipe, splits: Splits) -> None:
 
 def labels_of(recipe: Recipe, splits: Splits) -> Labels:
     """The label inventory: that of the training rows, unless the approach's settings name another. Raises DataError."""
-    if known := recipe.approach.known_labels or splits.named:
-        return Labels(known)
+    if classes := recipe.approach.known_labels:
+        return recipe.task.inventory(classes)
+    if splits.named:
+        return Labels(splits.named)
     return recipe.approach.labels(recipe.task, answered(splits.train))
 
 
@@ -107,6 +111,11 @@ def _check_scope_label(recipe: Recipe, splits: Splits) -> None:
             f"data.out_of_scope_label is {label!r}, which no training row has{nearest(label, names)}; where such rows "
             "are not learned, put them into a file: data.out_of_scope"
         )
+
+
+def _refuse_faulty(findings: Findings) -> None:
+    if findings.errors:
+        raise DataError("\n".join(str(finding) for finding in findings.errors))
 
 
 def prepare_tasks(recipe: MultiTask) -> dict[str, Prepared]:

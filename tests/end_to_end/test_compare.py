@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer, BertForMaskedLM
 
 import adaptune
 from adaptune.compare import comparing
@@ -24,6 +25,7 @@ from adaptune.recipe import load_recipe
 from adaptune.show import print_comparison, print_tuning
 
 THINGS = ("film", "book", "phone", "train", "game", "house", "bank", "river")
+LABELS = ("positive", "negative")
 CANDIDATES = "lora(rank=2),bitfit,head_only,lora(rank=64,initialisation=pissa)"
 
 
@@ -116,6 +118,64 @@ def test_finished_runs_are_reused_and_candidates_added(recipe: Path, tmp_path: P
     assert [_row(again, name).score for name in ("lora(rank=2)", "bitfit")] == [
         _row(first, name).score for name in ("lora(rank=2)", "bitfit")
     ]
+
+
+CLOZE = (
+    'cloze(template=["{text} {answer}","{answer}: {text}"],select=template,'
+    "verbalizer={positive: good,negative: bad})+lora"
+)
+
+
+def test_approaches_race_beside_methods(recipe: Path, tiny_bert: Path, tmp_path: Path) -> None:
+    """One that takes no step is evaluated once, and one that the base cannot do is a row with the reason."""
+    torch.manual_seed(0)
+    BertForMaskedLM.from_pretrained(tiny_bert).eval().save_pretrained(tmp_path / "masked")
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path / "masked")
+    recipe.write_text(recipe.read_text().replace(str(tiny_bert), str(tmp_path / "masked")))
+    names = ("contrast(steps=2)+lora", "prototype", "lora(rank=2)", "score")
+    found = _compared(recipe, ",".join((CLOZE, *names)), seeds=1)
+    refused = _row(found, "score")
+    assert (refused.status, refused.rounds) == ("refused", 0)
+    assert "no decoders of one stack" in str(refused.error)
+    assert {row.status for row in found.candidates if row is not refused} == {"compared", "stopped"}
+    prototype = _row(found, "prototype")
+    assert [point.step for run in prototype.runs for point in run.curve] == [0]
+    assert prototype.trained == 0
+    [cloze] = [row for row in found.candidates if row.name.startswith("cloze")]
+    kept = load_recipe(tmp_path / "run-compare" / cloze.runs[0].folder / "recipe.yaml")
+    assert (kept.approach.name, kept.head.name, kept.method.name) == ("cloze", "verbal", "lora")
+    assert found.verdict is not None
+    assert adaptune.load(tmp_path / "run-compare/bundle").predict(["the film was good"])[0]["label"] in LABELS
+
+
+def test_an_approach_in_a_comparison_is_its_recipe_carried_out_alone(
+    recipe: Path, tiny_llama: Path, tiny_bert: Path, tmp_path: Path
+) -> None:
+    """Without steps alone; templates are chosen on validation rows, once, and the best two are compared."""
+    recipe.write_text(recipe.read_text().replace(str(tiny_bert), str(tiny_llama)))
+    words = "verbalizer={positive: good,negative: bad}"
+    two = 'template=["{text} {answer}","{text}: {answer}"],select=template,calibrate=content_free'
+    names = (
+        f"score({two},{words})",
+        f'score(template="a {{text}} is {{answer}}",{words})',
+        f'in_context(template="{{text}}: {{answer}}",demonstrations=2,{words})',
+    )
+    found = _compared(recipe, ",".join(f"{name}+none" for name in names), seeds=1)
+    assert (found.plan.steps, found.plan.rounds) == (0, (0,))
+    assert sorted(row.status for row in found.candidates) == ["compared", "compared", "stopped"]
+    last = next(row for row in found.candidates if row.status == "stopped")
+    assert all((row.valid or 0) >= (last.valid or 0) for row in found.candidates)
+    run = next(row for row in found.candidates if row.score is not None).runs[0]
+    alone = adaptune.train(tmp_path / "run-compare" / run.folder / "recipe.yaml", f"out={tmp_path}/alone")
+    assert alone.report["test"] == run.test
+    beside = json.loads((tmp_path / "run-compare" / run.folder / "report.json").read_text())
+    assert beside["put"] == alone.report["put"]
+
+
+def test_a_cloze_on_a_base_without_its_words_is_refused_in_its_row(recipe: Path) -> None:
+    found = _compared(recipe, f"{CLOZE},prototype", seeds=1)
+    assert [row.status for row in found.candidates] == ["compared", "refused"]
+    assert "its output layer over words would be random" in str(found.candidates[1].error)
 
 
 def test_a_candidate_that_fails_is_a_row_with_its_error(recipe: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,11 @@ def compare(
     recipe: RecipeFile,
     overrides: Overrides = None,
     candidates: Annotated[
-        str, typer.Option(help="Methods with commas between, each with settings where these differ: lora(rank=16).")
+        str,
+        typer.Option(
+            help="Methods, approaches or both, with commas between, each with settings where these differ: "
+            "lora(rank=16),contrast,cloze+lora."
+        ),
     ] = "lora,adapter,prefix,bitfit,full,head_only",
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each candidate that stays to the end.")] = 3,
     budget: Budget = "15m",
@@ -30,11 +34,12 @@ def compare(
     task: Task = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compare methods on a recipe's data and say which to use, and how sure that is.
+    """Compare methods and approaches on a recipe's data and say which to use, and how sure that is.
 
     \b
     adaptune compare recipe.yaml --candidates lora,adapter,bitfit,head_only --seeds 3 --budget 15m
     adaptune compare recipe.yaml --candidates "lora(rank=4),lora(rank=32),full" --out runs/ranks
+    adaptune compare recipe.yaml --candidates "lora,contrast,prototype" data.shots=8 --out runs/few
     """
     from adaptune.compare.candidates import parse_candidates
     from adaptune.core.log import silence

@@ -35,11 +35,13 @@ def baseline_answers(kitchen: Kitchen) -> dict[str, list[Any]]:
 
     Beside the task's own plain models: nearest_neighbour, the label of the training item whose frozen features have the
     largest cosine; label_names, the label whose name, read as a text, is nearest (no training row is read: zero-shot);
-    unadapted, what a model that writes did write before training.
+    unadapted, what a model that answers in words said before training.
     """
     recipe, test = kitchen.recipe, kitchen.examples("test")
-    some = kitchen.sample(BASELINES, recipe.evaluate.plain_rows).of(kitchen.examples("train"))
-    found = {name: list(answers) for name, answers in recipe.task.baselines(some, test).items()}
+    found: dict[str, list[Any]] = {}
+    if kitchen.examples("train"):
+        some = kitchen.sample(BASELINES, recipe.evaluate.plain_rows).of(kitchen.examples("train"))
+        found = {name: list(answers) for name, answers in recipe.task.baselines(some, test).items()}
     if kitchen.assembly.head.reads_words:
         answers = {"unadapted": kitchen.predict("test")}
     else:
@@ -58,7 +60,8 @@ def _of_features(kitchen: Kitchen) -> Iterator[tuple[str, list[Answer]]]:
     assembly.eval()
     test = _featured(assembly, kitchen.in_order("test"))
     rows = len(kitchen.examples("test"))
-    yield "nearest_neighbour", _nearest(assembly, head, kitchen.in_order("train"), test, rows)
+    if kitchen.examples("train"):
+        yield "nearest_neighbour", _nearest(assembly, head, kitchen.in_order("train"), test, rows)
     if head.target is OfSequence and head.plain and all(any(map(str.isalpha, name)) for name in labels.names):
         yield "label_names", _by_names(assembly, head, test, rows)
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,14 +20,13 @@ from adaptune.compare.values import Comparison, Plan, Status
 from adaptune.core.config import Config
 from adaptune.core.errors import AdaptuneError, Interrupted
 from adaptune.core.files import replacing_folder, write_atomically
+from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.log import notice, warn
 from adaptune.core.run_folder import RunDir
-from adaptune.engine.loop import plan_steps
 from adaptune.methods.head_only import HeadOnly
-from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
-from adaptune.run import Kitchen, Pantry, warmed
+from adaptune.run import Kitchen, warmed
 
 PLAN, RESULT, BUNDLE = "plan.json", "comparison.json", "bundle"
 """Files of a comparison's folder, beside runs/."""
@@ -84,7 +84,8 @@ def compare(
     started = time.monotonic()
     layout = _opened(recipe.out, prepared, resume=resume)
     try:
-        track = Track(recipe, prepared, Pantry(load_backbone(recipe.model, words=recipe.head.reads_words)))
+        track = Track(recipe, prepared)
+        _load_words(track, candidates)
         base = _base(track)
         race = _begun(track, base, candidates, layout, seeds=seeds, deadline=started + budget)
         _run_rounds(race)
@@ -96,7 +97,7 @@ def compare(
         for entry in race.entries.values():
             if entry.status == "stopped":  # one that time ran out for may go on
                 shutil.rmtree(track.folder(entry.candidate, race.seeds[0]).checkpoint, ignore_errors=True)
-        track.pantry.forget()
+        track.forget()
     except KeyboardInterrupt:
         raise Interrupted(
             f"stopped; what is finished is kept in {recipe.out}; give the same command with --resume to go on",
@@ -126,14 +127,27 @@ def _opened(out: Path, prepared: Prepared, *, resume: bool) -> Layout | None:
 def _base(track: Track) -> Kitchen:
     """The model as it is before training, with the warm start that most candidates share."""
     recipe = track.recipe.model_copy(update={"method": HeadOnly()})
-    kitchen = track.pantry.kitchen(recipe, track.prepared)
+    kitchen = track.kitchen(recipe, track.prepared)
     linear = kitchen.assembly.head.linear(kitchen.assembly.layer)
-    if recipe.train.warm_start and linear is not None:
+    if recipe.train.warm_start and linear is not None and kitchen.examples("train"):
         notice("the head's optimum on frozen features, shared by all that begin with these")
         warm = warmed(kitchen)
         assert warm is not None, "there is a linear layer and the recipe asks for a warm start"
-        track.pantry.keep_warm(kitchen, warm)
+        track.pantry(recipe).keep_warm(kitchen, warm)
     return kitchen
+
+
+def _load_words(track: Track, candidates: Sequence[Candidate]) -> None:
+    """The base with its output layer over words first, where a candidate reads these: others then share its tensors.
+
+    What stands against it is said in that candidate's row.
+    """
+    for candidate in candidates:
+        with suppress(AdaptuneError):
+            recipe = candidate.recipe(track.recipe)
+            if recipe.head.reads_words:
+                track.pantry(recipe)
+                return
 
 
 def _begun(
@@ -156,7 +170,7 @@ def _begun(
     finishing = evaluation * (3 + rows["test"] / max(1, rows["valid"]))
     if layout is None:
         costs = Costs(sum(entry.step_seconds for entry in alive) / max(1, len(alive)), evaluation, finishing)
-        of_steps = plan_steps(base.batches(), track.recipe.train)
+        of_steps = max((entry.of_steps for entry in alive), default=0)
         plan, notes = lay_out(len(alive), seeds, of_steps, costs, deadline - time.monotonic())
         layout = Layout(fingerprint=track.prepared.fingerprint, seeds=seeds, plan=plan, notes=notes)
         write_atomically(track.recipe.out / PLAN, layout.model_dump_json(indent=2) + "\n")
@@ -267,7 +281,7 @@ def _note(race: Race, text: str) -> None:
 
 def _watched(track: Track) -> str:
     recipe = track.recipe
-    return recipe.train.metric or ("log_likelihood" if recipe.head.reads_words else recipe.task.metric)
+    return recipe.train.metric or (LOG_LIKELIHOOD if recipe.head.learns_texts else recipe.task.metric)
 
 
 def _seconds(work: Callable[[], Mapping[str, float]]) -> float:

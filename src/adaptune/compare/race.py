@@ -104,6 +104,8 @@ def for_so_many(plan: Plan, candidates: int) -> Plan:
     """The same steps and evaluations for another number of candidates: rounds end at evaluations."""
     halvings, parts = rounds(candidates), plan.steps // plan.every
     ends = dict.fromkeys(plan.every * max(1, parts >> (halvings - number)) for number in range(halvings))
+    if halvings and not plan.steps:
+        return plan.model_copy(update={"rounds": (0,), "finalists": FINALISTS})  # what takes no step is looked at once
     return plan.model_copy(
         update={
             "rounds": tuple(end for end in ends if end < plan.steps),

@@ -16,10 +16,11 @@ from adaptune.compare.values import Plan, Point, Status, Trained
 from adaptune.core.environment import environment
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.core.types import Array
-from adaptune.engine.loop import train
+from adaptune.engine.loop import plan_steps, train
+from adaptune.models.load import load_backbone, without_words
 from adaptune.prepare import Prepared, prepared_for
 from adaptune.recipe import Recipe
-from adaptune.run import Clock, Pantry, finish, learn
+from adaptune.run import Clock, Kitchen, Pantry, finish, learn
 from adaptune.run.estimating import Few
 
 TRIED = 3
@@ -36,6 +37,8 @@ class Entry:
     rounds: int = 0
     step_seconds: float = 0.0
     """Of a trial at first, then of its last training, evaluations included."""
+    of_steps: int = 0
+    """As many a whole training of it would take."""
     trained: int = 0
     total: int = 0
     bytes: int = 0
@@ -51,7 +54,27 @@ class Track:
     recipe: Recipe
     """With the comparison's folder; its method is another one in every run."""
     prepared: Prepared
-    pantry: Pantry
+    pantries: dict[bool, Pantry] = field(default_factory=dict)
+    """By whether the base was loaded with its output layer over words."""
+
+    def pantry(self, recipe: Recipe) -> Pantry:
+        """What runs on the base as a recipe reads it share; loaded once. Raises ModelError."""
+        words = recipe.head.reads_words
+        if words not in self.pantries:
+            # The tensors of a base that is there with its words are those of one without.
+            beside = self.pantries.get(True)
+            base = load_backbone(recipe.model, words=words) if beside is None else without_words(beside.backbone)
+            self.pantries[words] = Pantry(base)
+        return self.pantries[words]
+
+    def kitchen(self, recipe: Recipe, prepared: Prepared) -> Kitchen:
+        """As a run of the recipe alone would have it. Raises ModelError, Unsupported."""
+        return self.pantry(recipe).kitchen(recipe, prepared)
+
+    def forget(self) -> None:
+        """Give up what frozen layers gave."""
+        for pantry in self.pantries.values():
+            pantry.forget()
 
     def run(self, candidate: Candidate, seed: int, plan: Plan) -> Recipe:
         """The recipe of one run, which carried out by itself gives the same."""
@@ -73,11 +96,12 @@ def try_out(track: Track, entry: Entry) -> None:
     """Put the candidate on the base and take a few steps, which are thrown away. Raises what stands against it."""
     recipe = entry.candidate.recipe(track.recipe)
     prepared = prepared_for(recipe, track.prepared)
-    kitchen = track.pantry.kitchen(recipe, prepared)
+    kitchen = track.kitchen(recipe, prepared)
     entry.trained, entry.total = kitchen.assembly.count_parameters()
     entry.bytes = sum(tensor.numel() * tensor.element_size() for tensor in kitchen.assembly.state().values())
     if not entry.candidate.method.steps or not recipe.train.epochs:
         return
+    entry.of_steps = plan_steps(kitchen.batches(), recipe.train)
     count = TRIED * recipe.train.accumulate
     config = recipe.train.model_copy(update={"epochs": 1, "max_steps": TRIED})
     few = Few(list(islice(kitchen.batches()(0), count)))
@@ -93,7 +117,9 @@ def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | Non
     recipe = track.run(entry.candidate, seed, plan)
     prepared, folder = prepared_for(recipe, track.prepared), track.folder(entry.candidate, seed)
     same = _is_of(folder, prepared)
-    if same and (folder.state == "finished" or (until is not None and _last_step(folder) >= until)):
+    # Without steps the first evaluation is the last one.
+    enough = None if until is None else until if recipe.train.epochs else 0
+    if same and (folder.state == "finished" or (enough is not None and _last_step(folder) >= enough)):
         return
     clock, resume = Clock(), same and folder.state == "unfinished"
     with clock.stage("data"):
@@ -101,10 +127,10 @@ def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | Non
             folder.go_on()
         else:
             folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=True)
-        kitchen = track.pantry.kitchen(recipe, prepared)
+        kitchen = track.kitchen(recipe, prepared)
     begun = max(0, _last_step(folder))
     with clock.stage("train"):
-        fit = learn(kitchen, folder, resume=resume, pantry=track.pantry, until=until)
+        fit = learn(kitchen, folder, resume=resume, pantry=track.pantry(recipe), until=until)
     if fit.loop.step > begun:
         entry.step_seconds = clock.seconds["train"] / (fit.loop.step - begun)
     if until is None:

@@ -20,14 +20,14 @@ from adaptune.compare.values import Trial, Tuning
 from adaptune.core.config import Config
 from adaptune.core.errors import AdaptuneError, Interrupted, Unsupported
 from adaptune.core.files import write_atomically
+from adaptune.core.head import LOG_LIKELIHOOD
 from adaptune.core.log import notice, silence, warn
 from adaptune.core.space import Among, Between, Values
 from adaptune.engine.fit import Evaluation
 from adaptune.engine.loop import plan_steps, usual_rate
-from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, prepare, prepared_for
 from adaptune.recipe import Recipe, load_recipe
-from adaptune.run import Pantry, observe
+from adaptune.run import observe
 
 PLAN, RESULT = "plan.json", "tuning.json"
 LONGEST = 40
@@ -137,7 +137,9 @@ def _open(out: Path, *, resume: bool) -> None:
 
 
 def _track(recipe: Recipe, prepared: Prepared) -> Track:
-    return Track(recipe, prepared, Pantry(load_backbone(recipe.model, words=recipe.head.reads_words)))
+    track = Track(recipe, prepared)
+    track.pantry(recipe)  # what is wrong with the model ends the search
+    return track
 
 
 def _planned(asked: Asked, track: Track) -> SearchPlan:
@@ -150,7 +152,7 @@ def _planned(asked: Asked, track: Track) -> SearchPlan:
         return plan
     entry = Entry(Candidate(track.recipe.method.name, track.recipe.method))
     try_out(track, entry)
-    kitchen = track.pantry.kitchen(track.recipe, track.prepared)
+    kitchen = track.kitchen(track.recipe, track.prepared)
     of_steps = plan_steps(kitchen.batches(), track.recipe.train)
     if of_steps == 0:
         raise Unsupported("train.epochs is 0, so that there is nothing to search for; set it to 1 or more")
@@ -204,8 +206,8 @@ def _try_one(asked: Asked, track: Track, proposal: Proposal, plan: SearchPlan) -
         steps = plan.steps if plan.steps < plan.of_steps else recipe.train.max_steps
         shape = {"max_steps": steps, "evaluate_every": plan.every, "patience": None}
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=shape)})
-        kitchen = track.pantry.kitchen(recipe, prepared_for(recipe, track.prepared))
-        fit = observe(kitchen, track.pantry, _pruning(proposal, kitchen.metric))
+        kitchen = track.kitchen(recipe, prepared_for(recipe, track.prepared))
+        fit = observe(kitchen, track.pantry(recipe), _pruning(proposal, kitchen.metric))
     except Exception as error:
         warn(f"{' '.join(overrides_of(proposal.settings))}: {error}")
         return None, "failed"
@@ -243,7 +245,7 @@ def _result(asked: Asked, search: Search, *, seconds: float) -> Tuning:
     return Tuning(
         adaptune=adaptune.__version__,
         recipe=asked.recipe,
-        watched=recipe.train.metric or ("log_likelihood" if recipe.head.reads_words else recipe.task.metric),
+        watched=recipe.train.metric or (LOG_LIKELIHOOD if recipe.head.learns_texts else recipe.task.metric),
         trials=trials,
         best=best.score if best else None,
         usual=next((trial.score for trial in trials if trial.number == 0), None),

@@ -87,6 +87,9 @@ class Backbone:
     """Tokens the model can read."""
     pooler: Mapping[str, torch.Tensor] = field(default_factory=dict)
     """Stored weights of the pooling layer that the trunk was loaded without, by their names within it."""
+    classifier: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    """Stored weights of the classifier over whole texts that the trunk was loaded without, by their names in its own
+    transformers class."""
     weights: Literal["float", "int8", "nf4"] = "float"
     """How the matrices of its layers are held."""
 

@@ -77,6 +77,13 @@ def trunk_tensors(files: Iterable[Path], roles: Roles) -> list[Stored]:
     ]
 
 
+def others(files: Iterable[Path], roles: Roles) -> list[Stored]:
+    """The tensors that stand beside the base model in safetensors files: heads. Raises ModelError."""
+    stored = [tensor for file in files for tensor in _read(file)]
+    prefix = prefix_of([tensor.name for tensor in stored], roles)
+    return [tensor for tensor in stored if not tensor.name.startswith(prefix)]
+
+
 def prefix_of(names: Iterable[str], roles: Roles) -> str:
     """What stands before the trunk's names in a file: `bert.`, or nothing. Raises ModelError."""
     first = re.compile(rf"(|.*\.){re.escape(roles.main.layers)}\.0\.")

@@ -17,13 +17,15 @@ from adaptune.core.log import notice, warn
 from adaptune.models.config import ModelConfig
 from adaptune.models.families import fitted, roles_of
 from adaptune.models.find import locate
-from adaptune.models.fingerprint import fingerprint, trunk_tensors
+from adaptune.models.fingerprint import Stored, fingerprint, others, trunk_tensors
 from adaptune.models.layout import Located, check_library, read_config, weight_files
 
 UNKNOWN = 10**6
 """Tokenizers that know no limit say a number as large as 1e30."""
 UNLIMITED = 512
 """Tokens for models whose positions are relative and whose files name no limit (T5 was trained on as many)."""
+CLASSIFIES = "ForSequenceClassification"
+"""How transformers' classes that classify whole texts end."""
 
 _POOLINGS: Mapping[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
@@ -75,8 +77,14 @@ def load_backbone(config: ModelConfig, *, words: bool = False, weights: bool = T
         weights=config.weights,
         pooling=pooling_of(located.folder, roles),
         max_length=max_length_of(config, located.folder, roles, whole.config, tokenizer),
-        pooler=_pooler(located, roles) if weights and not words else {},
+        pooler=_pooler(located, roles) if weights else {},
+        classifier=_classifier(located, roles, whole.config) if weights else {},
     )
+
+
+def without_words(backbone: Backbone) -> Backbone:
+    """The same base over the same tensors, as if it had been loaded without its output layer over words."""
+    return replace(backbone, whole=backbone.trunk, vocabulary=None)
 
 
 def pooling_of(folder: Path, roles: Roles) -> Pooling:
@@ -201,15 +209,21 @@ def _pooler(located: Located, roles: Roles) -> dict[str, torch.Tensor]:
         for tensor in trunk_tensors(weight_files(located.folder), as_stack)
         if tensor.name.startswith(f"{roles.pooler}.")
     ]
+    return {tensor.name.removeprefix(f"{roles.pooler}."): _as_tensor(tensor) for tensor in stored}
+
+
+def _classifier(located: Located, roles: Roles, settings: Any) -> dict[str, torch.Tensor]:
+    """The stored classifier, where the files are of a model that classifies whole texts."""
+    kinds = getattr(settings, "architectures", None) or ()
+    if located.gguf is not None or not any(kind.endswith(CLASSIFIES) for kind in kinds):
+        return {}
+    return {tensor.name: _as_tensor(tensor) for tensor in others(weight_files(located.folder), roles)}
+
+
+def _as_tensor(stored: Stored) -> torch.Tensor:
+    """In fp32."""
     kinds = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    return {
-        tensor.name.removeprefix(f"{roles.pooler}."): torch.frombuffer(
-            bytearray(tensor.data), dtype=kinds[tensor.dtype]
-        )
-        .reshape(tensor.shape)
-        .float()
-        for tensor in stored
-    }
+    return torch.frombuffer(bytearray(stored.data), dtype=kinds[stored.dtype]).reshape(stored.shape).float()
 
 
 @contextmanager

@@ -186,12 +186,16 @@ def set_up(recipe: Recipe, prepared: Prepared, backbone: Backbone | None = None)
     """Load the model, unless it is there, put the adapter and the head on it, and encode the rows."""
     keep_freed_memory()
     backbone = backbone or load_backbone(recipe.model, words=recipe.head.reads_words)
-    assembly, lineage = assembled(recipe, prepared, backbone)
+    assembly, lineage = placed(recipe, prepared, backbone)
+    choose(assembly, recipe, prepared)
     return kitchen_on(assembly, recipe, prepared, lineage)
 
 
-def assembled(recipe: Recipe, prepared: Prepared, backbone: Backbone) -> tuple[Assembly, Sequence[Ancestor]]:
-    """The adapter and the head on a loaded base, and what they were started from. Raises Unsupported."""
+def placed(recipe: Recipe, prepared: Prepared, backbone: Backbone) -> tuple[Assembly, Sequence[Ancestor]]:
+    """The adapter and the head on a loaded base, before the approach chooses, and what they were started from.
+
+    Raises Unsupported.
+    """
     start = recipe.method.start
     labels = labels_of(recipe, prepared.splits)
     if start is not None:
@@ -205,9 +209,7 @@ def assembled(recipe: Recipe, prepared: Prepared, backbone: Backbone) -> tuple[A
         dropout=recipe.train.dropout,
         approach=recipe.approach.settled(prepared.splits.train, labels, seed=recipe.seed),
     )
-    lineage = continue_from(assembly, recipe.task, start) if start is not None else ()
-    choose(assembly, recipe, prepared)
-    return assembly, lineage
+    return assembly, continue_from(assembly, recipe.task, start) if start is not None else ()
 
 
 def kitchen_on(assembly: Assembly, recipe: Recipe, prepared: Prepared, lineage: Sequence[Ancestor] = ()) -> Kitchen:

@@ -7,16 +7,22 @@ from dataclasses import dataclass, field
 
 from adaptune.approaches.finetune import Finetune
 from adaptune.bundle.answers import encoder_of
+from adaptune.core.approach import Approach
 from adaptune.core.backbone import Backbone
 from adaptune.core.batch import Encoded
 from adaptune.core.catalogue import section
+from adaptune.core.method import State
 from adaptune.data.tokens import Tokens
 from adaptune.engine.warm_start import Warm
+from adaptune.models.assembly import Assembly
 from adaptune.models.below import Below
 from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
-from adaptune.run.kitchen import Kitchen, assembled, kitchen_on
+from adaptune.run.choosing import choose
+from adaptune.run.kitchen import Kitchen, kitchen_on, placed
 
+Choice = tuple[Approach, State]
+"""What an approach chose, and the head's layer as it then was."""
 Encodings = tuple[Mapping[str, list[Encoded]], Tokens | None]
 
 
@@ -24,7 +30,7 @@ Encodings = tuple[Mapping[str, list[Encoded]], Tokens | None]
 class Pantry:
     """A loaded base, and what runs on it left for others: tokens, the head's optimum, states of frozen layers.
 
-    Its runs differ in method, seed, folder and training alone: task, head, rows and model are the same.
+    Its runs differ in approach, head, method, seed, folder and training alone: task, rows and model are the same.
     """
 
     backbone: Backbone
@@ -32,10 +38,12 @@ class Pantry:
     """By numbers of layers: what so many of the base's first ones give for each sequence."""
     _encoded: dict[Hashable, Encodings] = field(default_factory=dict)
     _warm: dict[Hashable, Warm] = field(default_factory=dict)
+    _choices: dict[Hashable, Choice] = field(default_factory=dict)
 
     def kitchen(self, recipe: Recipe, prepared: Prepared) -> Kitchen:
         """As `set_up` makes it, with tokens that are made once. Raises Unsupported."""
-        assembly, lineage = assembled(recipe, prepared, self.backbone)
+        assembly, lineage = placed(recipe, prepared, self.backbone)
+        self._choose(assembly, recipe, prepared)
         encoder = encoder_of(assembly)
         seed = None if encoder.reading is None else recipe.seed
         key = (
@@ -51,6 +59,19 @@ class Pantry:
             self._encoded[key] = (kitchen.encoded, kitchen.tokens)
         encoded, tokens = self._encoded[key]
         return Kitchen(recipe, prepared, assembly, encoded, lineage, tokens)
+
+    def _choose(self, assembly: Assembly, recipe: Recipe, prepared: Prepared) -> None:
+        """By validation rows, once for all runs in which the approach would choose the same."""
+        if type(assembly.approach).chosen is Approach.chosen:
+            return
+        parts = tuple(str(section(part)) for part in (assembly.approach, assembly.head, recipe.method))
+        key = (*parts, assembly.labels, recipe.seed)
+        if key not in self._choices:
+            choose(assembly, recipe, prepared)
+            layer = {name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()}
+            self._choices[key] = (assembly.approach, layer)
+        assembly.approach, layer = self._choices[key]
+        assembly.layer.load_state_dict(layer)
 
     def warm_for(self, kitchen: Kitchen) -> Warm | None:
         """The warm start of an earlier run that read the same features; None: there was none."""

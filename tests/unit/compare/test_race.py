@@ -54,9 +54,10 @@ def test_candidates_that_are_added_race_over_the_same_evaluations() -> None:
     assert for_so_many(five, 2) == two
 
 
-def test_no_steps_leave_no_rounds() -> None:
+def test_what_takes_no_step_is_looked_at_once() -> None:
     plan, notes = lay_out(8, 3, 0, COSTS, 100)
-    assert (plan.steps, plan.rounds, notes) == (0, (), ())
+    assert (plan.steps, plan.rounds, plan.finalists, notes) == (0, (0,), 2, ())
+    assert lay_out(2, 3, 0, COSTS, 100)[0].rounds == ()
 
 
 def test_the_best_score_decides_then_the_last_then_the_cheaper() -> None:

@@ -168,8 +168,8 @@ class RunDir:
         other = self.at_work
         if other is not None and other.pid != os.getpid():
             raise AdaptuneError(
-                f"process {other.pid} is at work in {self.path}; wait for its end, or stop it (kill {other.pid}), which "
-                "saves what it has learned"
+                f"process {other.pid} is at work in {self.path}; wait for its end, or stop it, which saves what it "
+                f"has learned: kill {other.pid}"
             )
 
     def _refuse_other_files(self) -> None:

@@ -7,4 +7,13 @@ from adaptune.recipe.load import load_data_settings, load_recipe, read_recipe, r
 from adaptune.recipe.starter import write_starter
 from adaptune.recipe.values import MultiTask, Recipe
 
-__all__ = ["MultiTask", "Recipe", "load_data_settings", "load_recipe", "read_recipe", "recipe_in", "schema", "write_starter"]
+__all__ = [
+    "MultiTask",
+    "Recipe",
+    "load_data_settings",
+    "load_recipe",
+    "read_recipe",
+    "recipe_in",
+    "schema",
+    "write_starter",
+]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import adaptune
-from adaptune.cli import comparing, estimating, exchange, predicting, serving, watching
+from adaptune.cli import browsing, comparing, estimating, exchange, predicting, serving, watching
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -288,6 +288,7 @@ app.command()(exchange.combine)
 app.command(name="import")(exchange.import_peft)
 app.command()(serving.serve)
 app.command()(serving.key)
+app.command()(browsing.ui)
 app.add_typer(watching.watch, name="watch")
 app.add_typer(watching.feedback, name="feedback")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 
@@ -13,8 +13,11 @@ class AdaptuneError(Exception):
 class RecipeError(AdaptuneError):
     """A recipe cannot be used; `problems` holds every fault at once, each with its path in the recipe."""
 
-    def __init__(self, source: str, problems: Sequence[str]) -> None:
+    def __init__(self, source: str, problems: Sequence[str], paths: Mapping[str, str] | None = None) -> None:
+        """`paths`: of problems, where in the recipe each is: `train.epochs`."""
         self.problems = tuple(problems)
+        self.paths = tuple((paths or {}).get(problem, "") for problem in problems)
+        """Of each problem; empty where it is of the whole."""
         lines = "\n".join(f"  - {problem}" for problem in problems)
         super().__init__(f"{source}: {len(problems)} problem{'s' * (len(problems) > 1)}\n{lines}")
 

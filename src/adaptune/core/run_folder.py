@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
+from weakref import finalize
 
+from adaptune.core.at_work import AtWork, leave
 from adaptune.core.errors import AdaptuneError
 from adaptune.core.files import (
     json_line,
@@ -44,6 +47,8 @@ class RunDir:
         """One line a test row."""
         self.counts = self.path / "counts.json"
         """Of every test row the counts behind the task's metric: what intervals of a difference to other runs need."""
+        self.process = self.path / "process.json"
+        """Which process is at work here; gone with it, or naming one that no longer runs."""
         self.checkpoint = self.path / "checkpoint"
         """A folder: all that an exact resume needs."""
         self.bundle = self.path / "bundle"
@@ -58,15 +63,21 @@ class RunDir:
             return "finished"
         return "unfinished" if stands(self.checkpoint) else "empty"
 
+    @property
+    def at_work(self) -> AtWork | None:
+        """The process that is at work in it now, on this machine."""
+        return AtWork.read(self.process)
+
     def begin(self, recipe: str, environment: Mapping[str, Any], *, overwrite: bool = False) -> None:
         """Make the folder, with the recipe and the environment in it.
 
-        Raises AdaptuneError for a finished or unfinished run unless told to overwrite it, and for a folder that holds
-        other files: of those nothing is ever overwritten.
+        Raises AdaptuneError for a finished or unfinished run unless told to overwrite it, for one that another process
+        is at work in, and for a folder that holds other files: of those nothing is ever overwritten.
         """
         if not self.main:
             return
         self._refuse_other_files()
+        self._refuse_other_process()
         recover(self.checkpoint)
         if not overwrite:
             self._refuse_earlier_run()
@@ -74,14 +85,16 @@ class RunDir:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.environment, environment)
         write_atomically(self.recipe, recipe)
+        self._enter()
 
     def go_on(self, step: int | None = None) -> None:
         """Prepare an unfinished run to go on: drops a half-written last line, and what was logged after `step`.
 
-        Raises AdaptuneError where there is no checkpoint to go on from.
+        Raises AdaptuneError where there is no checkpoint to go on from, or another process is at work.
         """
         if not self.main:
             return
+        self._refuse_other_process()
         recover(self.checkpoint)
         if self.state == "finished":
             raise AdaptuneError(f"the run in {self.path} is finished ({self.report.name} is there): nothing to resume")
@@ -92,6 +105,7 @@ class RunDir:
         for log in (self.steps, self.scores):
             if log.exists():
                 _keep(log, lambda record: step is None or record.get("step", 0) <= step)
+        self._enter()
 
     def log_step(self, record: Mapping[str, Any]) -> None:
         """Append one line to the steps."""
@@ -124,6 +138,7 @@ class RunDir:
         """Write the report: the run is finished, and its checkpoint no longer needed."""
         if self.main:
             write_json(self.report, report)
+            self.process.unlink(missing_ok=True)
             shutil.rmtree(self.checkpoint, ignore_errors=True)
 
     def new_checkpoint(self) -> AbstractContextManager[Path]:
@@ -143,6 +158,19 @@ class RunDir:
         if self.main:
             with log.open("ab", buffering=0) as file:
                 file.write(json_line(record))
+
+    def _enter(self) -> None:
+        """Say that this process is at work, until the run is finished or nobody holds this object any more."""
+        AtWork.here().write(self.process)
+        finalize(self, leave, self.process, os.getpid())
+
+    def _refuse_other_process(self) -> None:
+        other = self.at_work
+        if other is not None and other.pid != os.getpid():
+            raise AdaptuneError(
+                f"process {other.pid} is at work in {self.path}; wait for its end, or stop it, which saves what it "
+                f"has learned: kill {other.pid}"
+            )
 
     def _refuse_other_files(self) -> None:
         if not self.path.exists():
@@ -172,7 +200,7 @@ class RunDir:
             shutil.rmtree(folder, ignore_errors=True)
         several = self.path.glob("predictions.*.jsonl")
         logs = (self.report, self.predictions, self.counts, *several, self.rejected, self.scores, self.steps)
-        for file in (*logs, self.recipe, self.environment):
+        for file in (*logs, self.process, self.recipe, self.environment):
             file.unlink(missing_ok=True)
 
 

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 from adaptune.recipe.describe import schema
-from adaptune.recipe.load import load_data_settings, load_recipe, read_recipe
+from adaptune.recipe.load import load_data_settings, load_recipe, read_recipe, recipe_in
 from adaptune.recipe.starter import write_starter
 from adaptune.recipe.values import MultiTask, Recipe
 
-__all__ = ["MultiTask", "Recipe", "load_data_settings", "load_recipe", "read_recipe", "schema", "write_starter"]
+__all__ = [
+    "MultiTask",
+    "Recipe",
+    "load_data_settings",
+    "load_recipe",
+    "read_recipe",
+    "recipe_in",
+    "schema",
+    "write_starter",
+]

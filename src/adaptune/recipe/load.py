@@ -27,7 +27,7 @@ from adaptune.recipe.checks import (
     task_at,
 )
 from adaptune.recipe.phrases import shown, unknown
-from adaptune.recipe.source import Source, override, read_source
+from adaptune.recipe.source import Source, override, read_source, source_of
 from adaptune.recipe.values import (
     DEFAULT_METHOD,
     OF_A_TASK,
@@ -65,15 +65,22 @@ def load_recipe(path: str | Path, overrides: Sequence[str] = (), *, task: str | 
 
 def read_recipe(path: str | Path, overrides: Sequence[str] = ()) -> Recipe | MultiTask:
     """The recipe in a YAML file, of one task or of several. Raises RecipeError as `load_recipe` does."""
-    source = read_source(Path(path))
+    return _recipe_of(read_source(Path(path)), overrides, Path("runs") / Path(path).stem)
+
+
+def recipe_in(text: str, out: Path) -> Recipe | MultiTask:
+    """The recipe in a text; `out` is its run folder where it names none. Raises RecipeError as `load_recipe` does."""
+    return _recipe_of(source_of(text, "recipe"), (), out)
+
+
+def _recipe_of(source: Source, overrides: Sequence[str], out: Path) -> Recipe | MultiTask:
     _spell_out(source.sections)
     for text in overrides:
         override(source, text)
         _spell_out(source.sections)
-    out = Path("runs") / Path(path).stem
     recipe = _build_several(source, out) if source.sections.get("tasks") is not None else _build(source, out)
     if source.problems or recipe is None:
-        raise RecipeError(source.name, source.in_order())
+        raise RecipeError(source.name, source.in_order(), source.paths)
     return recipe
 
 

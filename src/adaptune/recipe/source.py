@@ -28,6 +28,8 @@ class Source:
     places: dict[str, str] = field(default_factory=dict)
     """Path in the recipe -> `line 4`, or the override `train.epochs=3`."""
     problems: list[str] = field(default_factory=list)
+    paths: dict[str, str] = field(default_factory=dict)
+    """Problem -> the path that it was reported of."""
 
     def at(self, path: str) -> Any:
         """The value at a path, as it stands; None where there is none."""
@@ -38,9 +40,12 @@ class Source:
 
     def report(self, path: str, problem: str) -> None:
         """Note a problem of the value at `path`, headed by where it, or the nearest section above it, was written."""
-        while path and path not in self.places:
-            path = path.rpartition(".")[0]
-        self.problems.append(f"{self.places[path]}: {problem}" if path else problem)
+        above = path
+        while above and above not in self.places:
+            above = above.rpartition(".")[0]
+        told = f"{self.places[above]}: {problem}" if above else problem
+        self.problems.append(told)
+        self.paths[told] = path
 
     def in_order(self) -> list[str]:
         """The problems by their lines; then those of overrides and of what is missing."""
@@ -49,26 +54,44 @@ class Source:
         return [self.problems[index] for _, index in sorted(keys)]
 
 
-def read_source(
-    path: Path, *, expected: str = "a recipe is a mapping with at least the sections task, data and model"
-) -> Source:
+A_RECIPE = "a recipe is a mapping with at least the sections task, data and model"
+
+
+def read_source(path: Path, *, expected: str = A_RECIPE) -> Source:
     """The recipe in a file, or what else stands in sections, as `expected` says.
 
     Raises RecipeError where it is no YAML mapping at all.
     """
-    source = Source(str(path))
     try:
-        value = _parse(path.read_text(encoding="utf-8-sig"), source)
+        text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise RecipeError(source.name, [f"there is no such file{beside(path)}"]) from None
+        raise RecipeError(str(path), [f"there is no such file{beside(path)}"]) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(source.name, [f"cannot be read: {error}"]) from None
+        raise RecipeError(str(path), [f"cannot be read: {error}"]) from None
+    return source_of(text, str(path), expected=expected)
+
+
+def source_of(text: str, name: str, *, expected: str = A_RECIPE) -> Source:
+    """The same of a text that lies in no file; `name` heads what is wrong with it."""
+    source = Source(name)
+    value = _mapping(text, source, expected)
+    source.sections = _expanded(value, "", source)
+    return source
+
+
+def read_plain(text: str) -> dict[str, Any]:
+    """The values in a text as they were written, `${NAME}` and all. Raises RecipeError as `source_of` does."""
+    return _mapping(text, Source("recipe"), A_RECIPE)
+
+
+def _mapping(text: str, source: Source, expected: str) -> dict[str, Any]:
+    try:
+        value = _parse(text, source)
     except yaml.YAMLError as error:
         raise RecipeError(source.name, [_syntax(error)]) from None
     if not isinstance(value, dict):
         raise RecipeError(source.name, [expected])
-    source.sections = _expanded(value, "", source)
-    return source
+    return value
 
 
 def override(source: Source, text: str) -> None:
@@ -99,7 +122,12 @@ def override(source: Source, text: str) -> None:
 
 def write_text(sections: Mapping[str, Any]) -> str:
     """YAML that `read_source` reads back to equal values."""
-    return yaml.dump(_escaped(sections), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return write_plain(_escaped(sections))
+
+
+def write_plain(sections: Mapping[str, Any]) -> str:
+    """YAML that `read_plain` reads back to equal values."""
+    return yaml.dump(dict(sections), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def beside(path: Path) -> str:

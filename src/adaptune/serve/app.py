@@ -17,7 +17,7 @@ from adaptune.serve.batcher import Queueing
 from adaptune.serve.body import BodyLimit
 from adaptune.serve.config import ServeConfig
 from adaptune.serve.crowd import Crowd
-from adaptune.serve.errors import Refused, add_handlers
+from adaptune.serve.errors import add_handlers
 from adaptune.serve.keys import Keys, read_keys
 from adaptune.serve.metrics import Metrics
 from adaptune.serve.opening import open_memory, open_watcher
@@ -25,6 +25,7 @@ from adaptune.serve.pool import Pool
 from adaptune.serve.rate import Rate
 from adaptune.serve.registry import Registry
 from adaptune.serve.service import Service
+from adaptune.web.problems import Refused
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     code: {"model": Refused, "description": text}

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adaptune.serve.errors import problem
+from adaptune.web.problems import problem
 
 
 class BodyLimit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adaptune.serve.errors import problem
+from adaptune.web.problems import problem
 
 CROWDED = "crowded"
 """In the state of requests whose connection is one too many."""

@@ -1,77 +1,13 @@
-"""GET /: the page on which people try bundles. Static files, read once; asks no key and knows no bundles."""
+"""GET /: the page on which people try bundles. Static files; asks no key and knows no bundles."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from adaptune.web.assets import assets_of, page_of
 
 FOLDER = Path(__file__).parent / "page"
-TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".html": "text/html; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".json": "application/json",
-    ".svg": "image/svg+xml",
-}
-POLICY = (
-    "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'; "
-    "require-trusted-types-for 'script'; trusted-types 'none'"
-)
-"""Nothing from elsewhere, nothing inline; and no text that a user or a model wrote can be taken for HTML."""
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Vary": "Accept-Encoding",
-    "Cache-Control": "no-cache",  # browsers keep the files, and ask each time whether they are still these
-}
+ASSETS = assets_of(FOLDER)
+"""By name."""
 
-router = APIRouter(include_in_schema=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """One file as it is sent."""
-
-    body: bytes
-    packed: bytes
-    """The same, by gzip."""
-    media_type: str
-    etag: str
-
-
-def _read(file: Path) -> Asset:
-    body = file.read_bytes()
-    return Asset(body, gzip.compress(body, mtime=0), TYPES[file.suffix], f'W/"{hashlib.sha256(body).hexdigest()[:20]}"')
-
-
-ASSETS = {file.name: _read(file) for file in sorted(FOLDER.iterdir()) if file.suffix in TYPES}
-"""By name. Nothing else of the package can be had."""
-
-
-@router.api_route("/", methods=["GET", "HEAD"])
-async def page(request: Request) -> Response:
-    """The page itself."""
-    return _sent(request, ASSETS["index.html"])
-
-
-@router.api_route("/page/{name}", methods=["GET", "HEAD"])
-async def asset(request: Request, name: str) -> Response:
-    """What it is made of."""
-    if name not in ASSETS:
-        raise HTTPException(404, "the page has no such file")
-    return _sent(request, ASSETS[name])
-
-
-def _sent(request: Request, found: Asset) -> Response:
-    headers = HEADERS | {"ETag": found.etag}
-    known = request.headers.get("If-None-Match", "")
-    if found.etag in {one.strip() for one in known.split(",")}:
-        return Response(status_code=304, headers=headers)
-    if "gzip" in request.headers.get("Accept-Encoding", ""):
-        return Response(found.packed, media_type=found.media_type, headers=headers | {"Content-Encoding": "gzip"})
-    return Response(found.body, media_type=found.media_type, headers=headers)
+router = page_of(ASSETS)

@@ -8,11 +8,11 @@ from typing import Any
 
 from fastapi import Request
 
-from adaptune.serve.errors import request_id_of
 from adaptune.serve.keys import Caller
 from adaptune.serve.registered import Registered
 from adaptune.serve.service import Service
 from adaptune.serve.store import Prediction
+from adaptune.web.problems import request_id_of
 
 Answers = Sequence[Mapping[str, Any]]
 

@@ -13,8 +13,9 @@ from starlette.types import Receive, Scope, Send
 from adaptune.core.errors import AdaptuneError
 from adaptune.serve.access_log import note
 from adaptune.serve.disconnect import while_connected
-from adaptune.serve.errors import problem, status_of
+from adaptune.serve.errors import status_of
 from adaptune.serve.service import Completed, Piece
+from adaptune.web.problems import problem
 
 DONE = "data: [DONE]\n\n"
 HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,7 +67,12 @@ def test_overwriting_removes_what_the_earlier_run_wrote_and_nothing_else(run: Ru
     run.write_report({})
     (run.path / "notes.txt").write_text("mine")
     run.begin("seed: 2\n", ENVIRONMENT, overwrite=True)
-    assert sorted(file.name for file in run.path.iterdir()) == ["environment.json", "notes.txt", "recipe.yaml"]
+    assert sorted(file.name for file in run.path.iterdir()) == [
+        "environment.json",
+        "notes.txt",
+        "process.json",
+        "recipe.yaml",
+    ]
     assert run.recipe.read_text() == "seed: 2\n"
 
 
@@ -153,3 +161,52 @@ def test_processes_beside_the_main_one_write_nothing(tmp_path: Path) -> None:
     with run.new_checkpoint() as folder:
         (folder / "state").write_text("x")
     assert not run.path.exists()
+
+
+WAITS = """
+import sys
+from adaptune.core.run_folder import RunDir
+run = RunDir(sys.argv[1])
+run.begin("seed: 1", {})
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_folder_says_which_process_is_at_work_and_another_is_refused(tmp_path: Path) -> None:
+    run = RunDir(tmp_path / "run")
+    command = [sys.executable, "-c", WAITS, str(run.path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        assert run.at_work is not None
+        assert run.at_work.pid == process.pid
+        for act in (run.go_on, lambda: run.begin(RECIPE, ENVIRONMENT, overwrite=True)):
+            with pytest.raises(AdaptuneError, match=f"process {process.pid} is at work in .*stop it"):
+                act()
+        process.communicate()
+    assert not run.process.exists()
+    run.begin(RECIPE, ENVIRONMENT)
+
+
+def test_who_was_at_work_is_known_by_more_than_a_number_that_is_given_anew(run: RunDir) -> None:
+    assert run.at_work is not None
+    told = json.loads(run.process.read_text())
+    run.process.write_text(json.dumps(told | {"began": told["began"] - 60}))
+    assert run.at_work is None
+    run.process.write_text(json.dumps(told | {"host": "elsewhere"}))
+    assert run.at_work is None
+    run.process.write_text('{"pid": ')
+    assert run.at_work is None
+
+
+def test_a_finished_run_and_one_that_nobody_holds_have_no_process(run: RunDir, tmp_path: Path) -> None:
+    run.write_report({"seed": 1})
+    assert not run.process.exists()
+    left = RunDir(tmp_path / "left")
+    left.begin(RECIPE, ENVIRONMENT)
+    file = left.process
+    assert file.exists()
+    del left
+    gc.collect()
+    assert not file.exists()

@@ -12,7 +12,7 @@ from adaptune.approaches import APPROACHES
 from adaptune.core.errors import RecipeError
 from adaptune.methods.bitfit import Bitfit
 from adaptune.methods.lora import Lora
-from adaptune.recipe import Recipe, load_recipe
+from adaptune.recipe import Recipe, load_recipe, recipe_in
 
 
 @pytest.fixture(autouse=True)
@@ -305,3 +305,13 @@ def test_an_approach_is_named_as_other_parts_are_and_finetune_is_the_default() -
     assert problem == (
         f"approach=finetun: approach: 'finetun' is no approach; did you mean 'finetune'? (there are: {known})"
     )
+
+
+def test_a_text_is_a_recipe_too_and_its_problems_say_of_which_value_they_are() -> None:
+    found = recipe_in(SHORT, Path("runs/new"))
+    assert (found.out, found.seed) == (Path("runs/new"), 1)
+    with pytest.raises(RecipeError) as caught:
+        recipe_in(SHORT.replace("train.csv", "trian.csv") + "train:\n  epochs: many\nmethod: lorra\n", Path("runs/new"))
+    told = dict(zip(caught.value.paths, caught.value.problems, strict=True))
+    assert sorted(told) == ["data.train", "method.name", "train.epochs"]
+    assert told["train.epochs"] == "line 6: train.epochs: expected a number, got 'many'"

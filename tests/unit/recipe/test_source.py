@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adaptune.core.errors import RecipeError
-from adaptune.recipe.source import read_source, write_text
+from adaptune.recipe.source import read_plain, read_source, write_plain, write_text
 
 
 def _read(tmp_path: Path, text: str) -> dict[str, object]:
@@ -127,3 +127,11 @@ def test_written_text_is_read_back_also_by_readers_of_yaml_1_1(tmp_path: Path) -
     text = write_text(values)
     assert _read(tmp_path, text) == values
     assert "'no'" in text
+
+
+def test_plain_values_keep_the_names_of_variables_and_are_written_back_as_they_stood() -> None:
+    text = "model: ${MODELS}/minilm\nseed: 3\n"
+    assert read_plain(text) == {"model": "${MODELS}/minilm", "seed": 3}
+    assert write_plain(read_plain(text)) == text
+    with pytest.raises(RecipeError, match="a recipe is a mapping"):
+        read_plain("- lora")

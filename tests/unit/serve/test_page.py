@@ -41,7 +41,7 @@ def test_nothing_but_the_pages_files_can_be_had(client: Any, name: str) -> None:
 
 
 def test_the_files_name_one_another_and_nothing_elsewhere() -> None:
-    used = {"index.html", "words.en.json", "words.zh.json"}
+    used = {"index.html"} | {f"{kind}.{language}.json" for kind in ("words", "shared") for language in ("en", "zh")}
     for name, found in ASSETS.items():
         text = found.body.decode()
         used |= set(re.findall(r'"(?:page|\.)/([\w.]+)"', text))
@@ -53,7 +53,10 @@ def test_the_files_name_one_another_and_nothing_elsewhere() -> None:
 
 
 def test_both_languages_say_the_same_things_of_every_task() -> None:
-    english, chinese = (json.loads(ASSETS[f"words.{language}.json"].body) for language in ("en", "zh"))
+    english, chinese = (
+        json.loads(ASSETS[f"shared.{language}.json"].body) | json.loads(ASSETS[f"words.{language}.json"].body)
+        for language in ("en", "zh")
+    )
     assert english.keys() == chinese.keys()
     for key, text in english.items():
         assert set(re.findall(r"\{\w+\}", text)) == set(re.findall(r"\{\w+\}", chinese[key])), key

@@ -6,11 +6,11 @@ import { batchView } from "./batch.js";
 import { chatView } from "./chat.js";
 import { byId, choice, make } from "./dom.js";
 import { driftView } from "./drift.js";
+import { frame } from "./frame.js";
 import { explain } from "./notice.js";
 import { tryView } from "./try.js";
-import { number, preferred, remember, speak, t, time, translate } from "./words.js";
+import { number, t, time, translate } from "./words.js";
 
-const THEME = "adaptune.theme";
 const FEW = 7;
 /** Parts of the data, the one whose scores say most first. */
 const SPLITS = ["test", "valid", "train"];
@@ -29,20 +29,6 @@ const TABS = {
 };
 
 async function start() {
-  const theme = byId("theme");
-  theme.value = localStorage.getItem(THEME) ?? "auto";
-  paint(theme.value);
-  theme.addEventListener("change", () => {
-    localStorage.setItem(THEME, theme.value);
-    paint(theme.value);
-  });
-  const language = byId("language");
-  language.value = preferred();
-  language.addEventListener("change", async () => {
-    remember(language.value);
-    await speak(language.value);
-    render();
-  });
   byId("key-form").addEventListener("submit", takeKey);
   byId("key-button").addEventListener("click", () => wantKey(true));
   byId("search").addEventListener("input", list);
@@ -50,13 +36,9 @@ async function start() {
   addEventListener("hashchange", route);
   byId("tabs").addEventListener("keydown", alongTabs);
   document.addEventListener("keydown", alongBundles);
-  const [, refusal] = await Promise.all([speak(language.value), load()]);
+  const [, refusal] = await Promise.all([frame(render), load()]);
   tell(refusal);
   render();
-}
-
-function paint(theme) {
-  document.documentElement.dataset.theme = theme;
 }
 
 /** Ask what the server has; the refusal, if it is one. */
@@ -185,7 +167,7 @@ function title(told, bundle, tab) {
   if (told.labels.length) facts.push(["labels", number(told.labels.length, 9)]);
   return [
     make("h1", {}, told.name),
-    make("dl", { class: "bundle-facts" }, facts.map(([name, value]) => make("div", {}, make("dt", {}, t(`bundle.${name}`)), make("dd", {}, value)))),
+    make("dl", { class: "about" }, facts.map(([name, value]) => make("div", {}, make("dt", {}, t(`bundle.${name}`)), make("dd", {}, value)))),
     scores(told),
   ];
 }

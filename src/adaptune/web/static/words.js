@@ -1,4 +1,4 @@
-/** The page's words in the language that was chosen, and numbers as it writes them. */
+/** The page's words in the language that was chosen, those of all pages among them, and numbers as it writes them. */
 
 export const LANGUAGES = ["en", "zh"];
 const STORED = "adaptune.language";
@@ -15,8 +15,9 @@ export function preferred() {
 
 /** Speak a language from now on. */
 export async function speak(chosen) {
-  const response = await fetch(`page/words.${chosen}.json`);
-  words = await response.json();
+  const files = [`page/shared.${chosen}.json`, `page/words.${chosen}.json`];
+  const [shared, own] = await Promise.all(files.map(async (file) => (await fetch(file)).json()));
+  words = { ...shared, ...own };
   language = chosen;
   document.documentElement.lang = chosen === "zh" ? "zh-Hans" : chosen;
 }

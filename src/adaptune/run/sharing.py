@@ -15,7 +15,7 @@ from adaptune.engine.warm_start import Warm
 from adaptune.models.below import Below
 from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
-from adaptune.run.kitchen import Kitchen, assembled, kitchen_on
+from adaptune.run.kitchen import Kitchen, assembled, kitchen_of, kitchen_on
 
 Encodings = tuple[Mapping[str, list[Encoded]], Tokens | None]
 
@@ -24,14 +24,17 @@ Encodings = tuple[Mapping[str, list[Encoded]], Tokens | None]
 class Pantry:
     """A loaded base, and what runs on it left for others: tokens, the head's optimum, states of frozen layers.
 
-    Its runs differ in method, seed, folder and training alone: task, head, rows and model are the same.
+    Its runs differ in method, seed, folder, training, and in how few of the training rows they take (`data.shots`,
+    `data.draw`): task, head, rows and model are the same.
     """
 
     backbone: Backbone
     below: dict[int, Below] = field(default_factory=dict)
     """By numbers of layers: what so many of the base's first ones give for each sequence."""
-    _encoded: dict[Hashable, Encodings] = field(default_factory=dict)
+    _encoded: dict[Hashable, dict[Hashable, Encodings]] = field(default_factory=dict)
+    """By how rows are read, then by which are."""
     _warm: dict[Hashable, Warm] = field(default_factory=dict)
+    _filled: set[Hashable] = field(default_factory=set)
 
     def kitchen(self, recipe: Recipe, prepared: Prepared) -> Kitchen:
         """As `set_up` makes it, with tokens that are made once. Raises Unsupported."""
@@ -46,10 +49,12 @@ class Pantry:
             encoder.reading,
             seed,
         )
-        if key not in self._encoded:
-            kitchen = kitchen_on(assembly, recipe, prepared, lineage)
-            self._encoded[key] = (kitchen.encoded, kitchen.tokens)
-        encoded, tokens = self._encoded[key]
+        alike = self._encoded.setdefault(key, {})
+        if (taken := _taken(recipe)) not in alike:
+            make = kitchen_of if alike else kitchen_on  # what lengths mean is said once
+            kitchen = make(recipe=recipe, prepared=prepared, assembly=assembly, lineage=lineage)
+            alike[taken] = (kitchen.encoded, kitchen.tokens)
+        encoded, tokens = alike[taken]
         return Kitchen(recipe, prepared, assembly, encoded, lineage, tokens)
 
     def warm_for(self, kitchen: Kitchen) -> Warm | None:
@@ -62,11 +67,24 @@ class Pantry:
         if (key := _features(kitchen)) is not None:
             self._warm[key] = warm
 
+    def fills(self, layers: int, kitchen: Kitchen) -> bool:
+        """Whether no run before this one asked what so many frozen layers give for its rows; it now has."""
+        key = (layers, _taken(kitchen.recipe))
+        known = key in self._filled
+        self._filled.add(key)
+        return not known
+
     def forget(self) -> None:
         """Give up what frozen layers gave."""
+        self._filled.clear()
         for below in self.below.values():
             below.store.forget()
         self.below.clear()
+
+
+def _taken(recipe: Recipe) -> Hashable:
+    """Which of the training rows a run takes."""
+    return (recipe.data.shots, recipe.data.draw)
 
 
 def _features(kitchen: Kitchen) -> Hashable | None:
@@ -79,4 +97,4 @@ def _features(kitchen: Kitchen) -> Hashable | None:
     # A layer that is linear alone is fitted from zero; parts below it begin with values that the seed decides.
     drawn = not head.plain or recipe.train.warm_start_rows is not None or kitchen.tokens is not None
     seeds: Sequence[int] = [recipe.seed] if drawn else []
-    return (str(section(head)), kitchen.assembly.labels, kitchen.assembly.max_length, *seeds)
+    return (str(section(head)), kitchen.assembly.labels, kitchen.assembly.max_length, _taken(recipe), *seeds)

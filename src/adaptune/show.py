@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from adaptune.bundle.manifest import Manifest
     from adaptune.compare.values import Comparison, Row, Tuning
     from adaptune.core.types import Scores
+    from adaptune.labels.curve_values import Budget
+    from adaptune.labels.suggesting import Suggested
 
 
 _PARTS = (("validation", "valid"), ("test", "test"))
@@ -107,6 +109,51 @@ def _candidate_row(row: Row, watched: str) -> Sequence[str]:
 
 def _ends(interval: Any) -> str:
     return f"{interval.low:.4f} to {interval.high:.4f}"
+
+
+def print_budget(found: Budget) -> None:
+    """Score against labels, and what more of them would bring."""
+    head = ("shots", "labels", f"{found.part} {found.metric}", f"{found.level:.0%} interval", "draws", "seconds", "")
+    rows = [
+        (
+            "all" if point.shots is None else str(point.shots),
+            f"{point.labels:,.0f}",
+            "" if point.score is None else f"{point.score:.4f}",
+            "" if point.interval is None else _ends(point.interval),
+            str(point.draws),
+            "" if point.seconds is None else f"{point.seconds:,.1f}",
+            point.why,
+        )
+        for point in found.points
+    ]
+    print_table([head, *rows])
+    typer.echo("")
+    for text in (*found.notes, _expected(found)):
+        typer.echo(text)
+
+
+def _expected(found: Budget) -> str:
+    estimate = found.estimate
+    if estimate.gain is None or estimate.interval is None:
+        return f"what {estimate.more} more labels would bring cannot be said: {estimate.refused}"
+    low, high = (100 * end for end in (estimate.interval.low, estimate.interval.high))
+    return (
+        f"{estimate.more} more labels, after {estimate.labels:,}: {100 * estimate.gain:+.2f} points of {found.metric} "
+        f"({found.level:.0%} interval {low:+.2f} to {high:+.2f}), if they are drawn as these were and the power law "
+        "through the scores holds"
+    )
+
+
+def print_suggested(found: Suggested) -> None:
+    """How many rows were chosen, of which, and what is predicted for them."""
+    typer.echo(
+        f"{len(found.rows):,} of {found.pool:,} rows; {found.labelled:,} were labelled already and {found.repeated:,} "
+        "repeated, and left out"
+    )
+    if found.predicted:
+        some = list(found.predicted.items())[:12]
+        more = f", and {len(found.predicted) - 12} more" if len(found.predicted) > 12 else ""
+        typer.echo("predicted: " + ", ".join(f"{label} {count:,}" for label, count in some) + more)
 
 
 def print_tuning(found: Tuning) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import adaptune
-from adaptune.cli import browsing, comparing, estimating, exchange, predicting, serving, watching
+from adaptune.cli import browsing, comparing, estimating, exchange, labelling, predicting, serving, watching
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -282,6 +282,8 @@ def demo(
 app.command()(estimating.estimate)
 app.command()(comparing.compare)
 app.command()(comparing.tune)
+app.command()(labelling.curve)
+app.command()(labelling.suggest)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)

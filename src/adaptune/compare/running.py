@@ -13,15 +13,15 @@ import numpy as np
 
 from adaptune.compare.candidates import Candidate
 from adaptune.compare.values import Plan, Point, Status, Trained
-from adaptune.core.environment import environment
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.core.types import Array
 from adaptune.engine.loop import plan_steps, train
 from adaptune.models.load import load_backbone, without_words
 from adaptune.prepare import Prepared, prepared_for
 from adaptune.recipe import Recipe
-from adaptune.run import Clock, Kitchen, Pantry, finish, learn
+from adaptune.run import Kitchen, Pantry, cook_on
 from adaptune.run.estimating import Few
+from adaptune.run.stretches import is_of
 
 TRIED = 3
 """Optimizer steps of a trial; the first one waits for memory."""
@@ -115,38 +115,15 @@ def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | Non
     A run of the same recipe and data that has come so far is left as it is.
     """
     recipe = track.run(entry.candidate, seed, plan)
-    prepared, folder = prepared_for(recipe, track.prepared), track.folder(entry.candidate, seed)
-    same = _is_of(folder, prepared)
-    # Without steps the first evaluation is the last one.
-    enough = None if until is None else until if recipe.train.epochs else 0
-    if same and (folder.state == "finished" or (enough is not None and _last_step(folder) >= enough)):
-        return
-    clock, resume = Clock(), same and folder.state == "unfinished"
-    with clock.stage("data"):
-        if resume:
-            folder.go_on()
-        else:
-            folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=True)
-        kitchen = track.kitchen(recipe, prepared)
-    begun = max(0, _last_step(folder))
-    with clock.stage("train"):
-        fit = learn(kitchen, folder, resume=resume, pantry=track.pantry(recipe), until=until)
-    if fit.loop.step > begun:
-        entry.step_seconds = clock.seconds["train"] / (fit.loop.step - begun)
-    if until is None:
-        finish(kitchen, fit, folder, clock)
+    done = cook_on(track.pantry(recipe), recipe, prepared_for(recipe, track.prepared), until=until)
+    if done.steps:
+        entry.step_seconds = done.seconds / done.steps
 
 
 def is_finished(track: Track, entry: Entry, seed: int, plan: Plan) -> bool:
     """Whether a run of the same recipe and data has been scored on test rows."""
     recipe, folder = track.run(entry.candidate, seed, plan), track.folder(entry.candidate, seed)
-    return folder.state == "finished" and _is_of(folder, prepared_for(recipe, track.prepared))
-
-
-def _is_of(folder: RunDir, prepared: Prepared) -> bool:
-    if not folder.environment.exists():
-        return False
-    return bool(json.loads(folder.environment.read_bytes())["run"] == prepared.fingerprint)
+    return folder.state == "finished" and is_of(folder, prepared_for(recipe, track.prepared))
 
 
 def curve_of(folder: RunDir, watched: str) -> tuple[Point, ...]:
@@ -177,7 +154,3 @@ def trained_of(folder: RunDir, seed: int, watched: str, beside: Path) -> Trained
         test=report.get("test", {}),
         curve=curve,
     )
-
-
-def _last_step(folder: RunDir) -> int:
-    return max((line["step"] for line in read_json_lines(folder.scores)), default=-1) if folder.scores.exists() else -1

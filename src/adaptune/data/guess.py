@@ -146,7 +146,8 @@ def _resolved(table: Table, columns: Sequence[Column]) -> dict[str, str] | None:
 
 def _values(table: Table, name: str) -> Counter[str]:
     """How often each plain value of a column stands there."""
-    values = (record.values.get(name) for record in table.records)
+    given = (record.values.get(name) for record in table.records)
+    values = (value[0] if isinstance(value, list) and len(value) == 1 else value for value in given)
     return Counter(str(value) for value in values if isinstance(value, (str, int, float)) and str(value).strip())
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from adaptune.core.errors import DataError
 from adaptune.core.log import notice
@@ -100,12 +100,21 @@ def load_splits(config: DataConfig, task: Task, *, seed: int) -> Splits:
     )
 
 
+def narrowed(splits: Splits, task: Task, shots: int, number: int) -> Splits:
+    """What `data.shots` and `data.draw` leave of parts that were read without them. Raises DataError."""
+    named = task.labels(answered(splits.train)).names if shots == 0 else ()
+    return replace(splits, train=_settled(_few(splits.train, shots, number)), named=named)
+
+
 def _shots(train: Sequence[Example], config: DataConfig) -> Sequence[Example]:
-    """The rows that `shots` leaves; labels with fewer rows are told."""
-    if config.shots is None:
-        return train
-    taken = _taken(train, few(train, config.shots, config.draw))
-    if (short := fewer(taken, config.shots)) is not None:
+    """The rows that `shots` leaves."""
+    return train if config.shots is None else _few(train, config.shots, config.draw)
+
+
+def _few(train: Sequence[Example], shots: int, number: int) -> Sequence[Example]:
+    """The same, by a draw; labels with fewer rows are told."""
+    taken = _taken(train, few(train, shots, number))
+    if (short := fewer(taken, shots)) is not None:
         notice(short)
     return taken
 

@@ -75,12 +75,18 @@ def layers_to_keep(reads: Sequence[Read], config: TrainConfig, *, passes: float,
 
 @contextmanager
 def keeping(
-    reads: Sequence[Read], config: TrainConfig, layers: int, *, shared: dict[int, Below] | None = None
+    reads: Sequence[Read],
+    config: TrainConfig,
+    layers: int,
+    *,
+    shared: dict[int, Below] | None = None,
+    fills: bool = False,
 ) -> Iterator[Kept | None]:
     """Within, the first `layers` run no more for the rows of `reads`. Raises TrainingError where the disk is full.
 
-    `shared`, by numbers of layers: what other trainings on the same base and rows kept is found there, and what this
-    one keeps stays there; whoever made it lets it be forgotten.
+    `shared`, by numbers of layers: what other trainings on the same base kept is found there, and what this one keeps
+    stays there; whoever made it lets it be forgotten. `fills`: whether rows that it lacks are added; else
+    they are known to be there, as far as there was room.
     """
     if layers == 0:
         yield None
@@ -97,7 +103,7 @@ def keeping(
     try:
         for read in reads:
             read.assembly.below = below
-        if found is None:
+        if found is None or fills:
             _fill(reads)
         if shared is not None:
             shared[layers] = below

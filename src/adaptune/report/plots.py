@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -28,6 +28,30 @@ class Curve:
     """Which of the colours; curves of one system share theirs."""
     style: int = 0
     """Which kind of line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A score with so many labels."""
+
+    labels: float
+    score: float
+    interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A curve through scores, and where it would go."""
+
+    score: Callable[[float], float]
+    """Of a number of labels."""
+    first: float
+    last: float
+    """Between these numbers of labels there are scores."""
+    to: float
+    """As far as it is drawn."""
+    ends: tuple[float, float]
+    """The interval there."""
 
 
 def draw_bars(path: Path, title: str, unit: str, bars: Mapping[str, Sequence[float]]) -> list[Path]:
@@ -70,6 +94,31 @@ def draw_curves(path: Path, title: str, score: str, curves: Sequence[Curve], mar
     axes.set_ylabel(score)
     axes.set_title(title)
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False)
+    return _saved(figure, path)
+
+
+def draw_labels(
+    path: Path, title: str, score: str, measured: Sequence[Measured], expected: Expected | None = None
+) -> list[Path]:
+    """Scores over numbers of labels, each twice as far as the half of it."""
+    figure, axes = _paper(3.6)
+    for one in measured:
+        if one.interval is not None:
+            axes.plot([one.labels] * 2, one.interval, color=COLOURS[0], linewidth=1.2, alpha=0.6)
+    axes.plot(
+        [one.labels for one in measured], [one.score for one in measured], color=COLOURS[0], marker="o", markersize=4
+    )
+    if expected is not None:
+        steps = [expected.first * (expected.to / expected.first) ** (place / 60) for place in range(61)]
+        axes.plot(steps, [expected.score(step) for step in steps], "--", color=COLOURS[1], label="power law")
+        axes.plot([expected.to] * 2, expected.ends, color=COLOURS[1], linewidth=1.2)
+        axes.axvline(expected.last, color="grey", linewidth=0.8, linestyle=":")
+        axes.legend(fontsize=7, loc="lower right", frameon=False)
+    axes.set_xscale("symlog", linthresh=1, base=2)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("labelled rows")
+    axes.set_ylabel(score)
+    axes.set_title(title)
     return _saved(figure, path)
 
 

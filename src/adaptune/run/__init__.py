@@ -7,6 +7,7 @@ from adaptune.run.cooking import cook, cook_tasks, finish, train
 from adaptune.run.finished import Clock, Run
 from adaptune.run.kitchen import Kitchen, kitchen_of
 from adaptune.run.sharing import Pantry
+from adaptune.run.stretches import cook_on
 from adaptune.run.training import learn, observe, warmed
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Run",
     "answered_well",
     "cook",
+    "cook_on",
     "cook_tasks",
     "finish",
     "kitchen_of",

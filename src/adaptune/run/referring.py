@@ -6,16 +6,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 
 from adaptune.bundle.answers import encoded_for, said_beside
 from adaptune.bundle.reference import Reference, reference_of
 from adaptune.bundle.tally import Seen, Tally, seen_of, tally_of, unknown_of
 from adaptune.core.batch import Encoded
 from adaptune.core.types import Answer, Example, Labels
-from adaptune.data.batches import Budget, by_rows, collate
-from adaptune.evaluate.predict import MOST_SEQUENCES, batch_tokens_of
-from adaptune.evaluate.vectors import unit_vectors
+from adaptune.evaluate.vectors import looked_at
 from adaptune.run.kitchen import Kitchen
 
 MOST_ROWS = 1000
@@ -55,20 +52,12 @@ def _inputs(examples: Sequence[Example], rows: Mapping[int, list[Encoded]], unkn
     return [seen_of({}, example, rows[row], unknown, Labels(())) for row, example in enumerate(examples)]
 
 
-@torch.inference_mode()
 def _answers(kitchen: Kitchen, encoded: Sequence[Encoded], tally: Tally) -> dict[int, Answer]:
     """By row; the vectors of the sequences, as a server sees them, are counted in the tally on the way."""
-    assembly = kitchen.assembly.eval()
-    device, pad = next(assembly.parameters()).device, assembly.backbone.tokenizer.pad_token_id
-    pooling = getattr(assembly.head, "pooling", assembly.backbone.pooling)
     answers: dict[int, Answer] = {}
-    tokens = batch_tokens_of(assembly, kitchen.recipe.evaluate.batch_tokens)
-    for indices in by_rows(encoded, Budget(tokens=tokens, rows=MOST_SEQUENCES)):
-        batch = collate([encoded[index] for index in indices], pad).to(device)
-        with assembly.remembering():  # the trunk is passed once for both
-            vectors = unit_vectors(assembly.hidden(batch), batch, pooling)
-            answers |= assembly.answers(batch)
-        tally.add_vectors(len(vectors), vectors.sum(dim=0).double().cpu().numpy())
+    for looked in looked_at(kitchen.assembly, encoded, batch_tokens=kitchen.recipe.evaluate.batch_tokens):
+        tally.add_vectors(len(looked.vectors), looked.vectors.sum(dim=0).double().cpu().numpy())
+        answers |= looked.answers
     return answers
 
 

@@ -19,7 +19,7 @@ from adaptune.models.below import Below
 from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
 from adaptune.run.choosing import choose
-from adaptune.run.kitchen import Kitchen, kitchen_on, placed
+from adaptune.run.kitchen import Kitchen, kitchen_of, kitchen_on, placed
 
 Choice = tuple[Approach, State]
 """What an approach chose, and the head's layer as it then was."""
@@ -30,15 +30,18 @@ Encodings = tuple[Mapping[str, list[Encoded]], Tokens | None]
 class Pantry:
     """A loaded base, and what runs on it left for others: tokens, the head's optimum, states of frozen layers.
 
-    Its runs differ in approach, head, method, seed, folder and training alone: task, rows and model are the same.
+    Its runs differ in approach, head, method, seed, folder, training, and in how few of the training rows they take
+    (`data.shots`, `data.draw`): task, rows and model are the same.
     """
 
     backbone: Backbone
     below: dict[int, Below] = field(default_factory=dict)
     """By numbers of layers: what so many of the base's first ones give for each sequence."""
-    _encoded: dict[Hashable, Encodings] = field(default_factory=dict)
+    _encoded: dict[Hashable, dict[Hashable, Encodings]] = field(default_factory=dict)
+    """By how rows are read, then by which are."""
     _warm: dict[Hashable, Warm] = field(default_factory=dict)
     _choices: dict[Hashable, Choice] = field(default_factory=dict)
+    _filled: set[Hashable] = field(default_factory=set)
 
     def kitchen(self, recipe: Recipe, prepared: Prepared) -> Kitchen:
         """As `set_up` makes it, with tokens that are made once. Raises Unsupported."""
@@ -54,10 +57,12 @@ class Pantry:
             encoder.reading,
             seed,
         )
-        if key not in self._encoded:
-            kitchen = kitchen_on(assembly, recipe, prepared, lineage)
-            self._encoded[key] = (kitchen.encoded, kitchen.tokens)
-        encoded, tokens = self._encoded[key]
+        alike = self._encoded.setdefault(key, {})
+        if (taken := _taken(recipe)) not in alike:
+            make = kitchen_of if alike else kitchen_on  # what lengths mean is said once
+            kitchen = make(recipe=recipe, prepared=prepared, assembly=assembly, lineage=lineage)
+            alike[taken] = (kitchen.encoded, kitchen.tokens)
+        encoded, tokens = alike[taken]
         return Kitchen(recipe, prepared, assembly, encoded, lineage, tokens)
 
     def _choose(self, assembly: Assembly, recipe: Recipe, prepared: Prepared) -> None:
@@ -65,7 +70,7 @@ class Pantry:
         if type(assembly.approach).chosen is Approach.chosen:
             return
         parts = tuple(str(section(part)) for part in (assembly.approach, assembly.head, recipe.method))
-        key = (*parts, assembly.labels, recipe.seed)
+        key = (*parts, assembly.labels, recipe.seed, _taken(recipe))
         if key not in self._choices:
             choose(assembly, recipe, prepared)
             layer = {name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()}
@@ -83,11 +88,24 @@ class Pantry:
         if (key := _features(kitchen)) is not None:
             self._warm[key] = warm
 
+    def fills(self, layers: int, kitchen: Kitchen) -> bool:
+        """Whether no run before this one asked what so many frozen layers give for its rows; it now has."""
+        key = (layers, _taken(kitchen.recipe))
+        known = key in self._filled
+        self._filled.add(key)
+        return not known
+
     def forget(self) -> None:
         """Give up what frozen layers gave."""
+        self._filled.clear()
         for below in self.below.values():
             below.store.forget()
         self.below.clear()
+
+
+def _taken(recipe: Recipe) -> Hashable:
+    """Which of the training rows a run takes."""
+    return (recipe.data.shots, recipe.data.draw)
 
 
 def _features(kitchen: Kitchen) -> Hashable | None:
@@ -100,4 +118,4 @@ def _features(kitchen: Kitchen) -> Hashable | None:
     # A layer that is linear alone is fitted from zero; parts below it begin with values that the seed decides.
     drawn = not head.plain or recipe.train.warm_start_rows is not None or kitchen.tokens is not None
     seeds: Sequence[int] = [recipe.seed] if drawn else []
-    return (str(section(head)), kitchen.assembly.labels, kitchen.assembly.max_length, *seeds)
+    return (str(section(head)), kitchen.assembly.labels, kitchen.assembly.max_length, _taken(recipe), *seeds)

@@ -118,8 +118,10 @@ def above_frozen_layers(kitchens: Mapping[str, Kitchen], fit: Fit, pantry: Pantr
             reads = [kitchen.read_again() for kitchen in kitchens.values()]
             passes = math.inf if fit.settled else fit.passes
             layers = layers_to_keep(reads, fit.config, passes=passes, against=against)
-            shared = None if pantry is None or fit.settled else pantry.below
-            kept = store.enter_context(keeping(reads, fit.config, layers, shared=shared))
+            shared = None if pantry is None or fit.settled else pantry
+            fills = shared is None or any(shared.fills(layers, kitchen) for kitchen in kitchens.values())
+            below = None if shared is None else shared.below
+            kept = store.enter_context(keeping(reads, fit.config, layers, shared=below, fills=fills))
             if kept is not None:
                 notice(str(kept))
 

@@ -28,7 +28,12 @@ def text_of(row: Row, column: str) -> str:
 
 
 def label_of(row: Row, column: str, value: Any) -> str:
-    """A label as text; numbers and truth values as JSON writes them. Raises DataError for what is no label."""
+    """A label as text; numbers and truth values as JSON writes them. Raises DataError for what is no label.
+
+    A list of one label is that label: annotation tools write it so.
+    """
+    if isinstance(value, (list, tuple)) and len(value) < 2:
+        value = value[0] if value else None
     absent = not value.strip() if isinstance(value, str) else value is None or value != value  # NaN is not itself
     if absent:
         raise DataError(f"{row.where}, column {column!r}: the label is missing ({value!r}); give one or remove the row")
@@ -36,7 +41,10 @@ def label_of(row: Row, column: str, value: Any) -> str:
         return value
     if isinstance(value, (bool, int, float)):
         return json.dumps(value)
-    raise DataError(f"{row.where}, column {column!r}: {value!r} is no label; expected one text, number, true or false")
+    raise DataError(
+        f"{row.where}, column {column!r}: {value!r} is no label; expected one text, number, true or false, or "
+        "a list of one of these (task multilabel has several)"
+    )
 
 
 def number_of(row: Row, column: str) -> float:

@@ -9,9 +9,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from adaptune.core.errors import DataError
+from adaptune.data.formats.doccano import check_row
+from adaptune.data.formats.label_studio import SPANS, is_task, row_of_task, without_choices
 from adaptune.data.table import Record, Table, shown
 
-SPANS = "spans"
 _KNOWN = (SPANS, "entities")
 """Names that tasks know such a column by."""
 _STARTS, _ENDS, _KINDS = ("start", "start_offset"), ("end", "end_offset"), ("label", "labels", "type")
@@ -21,17 +22,18 @@ _CLUENER = "expected CLUENER's form, {type: {text: [[first, last], ...]}}, both 
 def row_of_tool(value: Any) -> Any:
     """A row of JSON without the wrapping of Label Studio or spaCy; every other one as it is.
 
-    Raises ValueError with the reason for one of Label Studio that cannot be used.
+    Raises ValueError with the reason for one of Label Studio or doccano that cannot be used.
     """
     if isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], dict):
         return {"text": value[0], **value[1]} if "entities" in value[1] else value
     if not isinstance(value, dict):
         return value
-    if _of_label_studio(value):
-        return _task_of_label_studio(value)
+    if is_task(value):
+        return row_of_task(value)
+    check_row(value)
     if _spans_in(value.get("ents")) and isinstance(value.get("text"), str):
         return _document_of_spacy(value)
-    return value
+    return without_choices(value)
 
 
 def with_spans(table: Table, mapped: Collection[str]) -> None:
@@ -138,42 +140,6 @@ def _of_cluener(name: str, value: Any) -> list[dict[str, Any]]:
                     raise ValueError(f"column {name!r}, type {kind!r}: {shown(texts)}; {_CLUENER}")
                 found.append({"start": place[0], "end": place[1] + 1, "label": kind, "text": text})
     return sorted(found, key=lambda span: (span["start"], span["end"]))
-
-
-def _of_label_studio(value: Mapping[str, Any]) -> bool:
-    return isinstance(value.get("data"), dict) and isinstance(_annotations(value), list)
-
-
-def _annotations(value: Mapping[str, Any]) -> Any:
-    """Older exports call them completions."""
-    return value.get("annotations", value.get("completions"))
-
-
-def _task_of_label_studio(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The task's data, and its spans if it is annotated."""
-    given = _annotations(value)
-    if not all(isinstance(one, dict) and isinstance(one.get("result"), list) for one in given):
-        raise ValueError(f"column 'annotations': {shown(given)} are none of Label Studio's; each has a list 'result'")
-    valid = [one["result"] for one in given if not one.get("was_cancelled")]
-    if len(valid) > 1:
-        raise ValueError(
-            f"column 'annotations': there are {len(valid)} annotations of one text; keep the one that counts"
-        )
-    return {**value["data"], **({SPANS: _results(valid[0])} if valid else {})}
-
-
-def _results(results: list[Any]) -> list[Any]:
-    """Every result as a span."""
-    found = []
-    for result in results:
-        kind = result.get("type") if isinstance(result, dict) else None
-        if kind != "labels":
-            raise ValueError(
-                f"column 'annotations': the result {shown(result)} is of type {kind!r}, and only 'labels', spans of a "
-                "text, can be read; export a project that has these alone"
-            )
-        found.append(result.get("value"))
-    return found
 
 
 def _document_of_spacy(value: Mapping[str, Any]) -> dict[str, Any]:

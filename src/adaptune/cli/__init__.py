@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import adaptune
-from adaptune.cli import comparing, estimating, exchange, predicting, serving, watching
+from adaptune.cli import comparing, estimating, exchange, predicting, reporting, serving, watching
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -108,6 +108,7 @@ def train(
 
         run = cook_tasks(resolved, prepared=each, resume=resume, overwrite=overwrite)
     print_report(run.report)
+    reporting.add_report(run.folder)
     for folder in run.bundles.values():
         typer.echo(f"bundle: {folder}")
 
@@ -282,6 +283,7 @@ def demo(
 app.command()(estimating.estimate)
 app.command()(comparing.compare)
 app.command()(comparing.tune)
+app.command()(reporting.report)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)

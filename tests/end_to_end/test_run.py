@@ -64,7 +64,7 @@ def test_the_report_has_what_people_ask_for(recipe: Path, tmp_path: Path) -> Non
     assert report["parameters"]["trained"] < report["parameters"]["total"]
     predictions = list(read_json_lines(tmp_path / "run" / "predictions.jsonl"))
     assert len(predictions) == 26
-    assert set(predictions[0]) == {"row", "source", "expected", "predicted", "probability"}
+    assert set(predictions[0]) == {"row", "source", "characters", "expected", "predicted", "probability"}
 
 
 def test_the_bundle_says_how_its_validation_rows_look(recipe: Path, tmp_path: Path) -> None:

@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import adaptune
-from adaptune.cli import browsing, comparing, estimating, exchange, labelling, predicting, serving, watching
+from adaptune.cli import (
+    browsing,
+    comparing,
+    estimating,
+    exchange,
+    labelling,
+    predicting,
+    reporting,
+    serving,
+    watching,
+)
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -108,6 +118,7 @@ def train(
 
         run = cook_tasks(resolved, prepared=each, resume=resume, overwrite=overwrite)
     print_report(run.report)
+    reporting.add_report(run.folder)
     for folder in run.bundles.values():
         typer.echo(f"bundle: {folder}")
 
@@ -284,6 +295,7 @@ app.command()(comparing.compare)
 app.command()(comparing.tune)
 app.command()(labelling.curve)
 app.command()(labelling.suggest)
+app.command()(reporting.report)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from adaptune.cli.options import seconds_in
+from adaptune.cli.reporting import add_report
 from adaptune.show import print_comparison, print_tuning
 
 RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, as for training.")]
@@ -60,6 +61,7 @@ def compare(
     limit = seconds_in(budget, "--budget")
     found = run(whole, prepared, asked, seeds=seeds, budget=limit, resume=resume)
     print_comparison(found)
+    add_report(whole.out)
     typer.echo(f"comparison: {whole.out / 'comparison.json'}")
     if found.bundle is not None:
         typer.echo(f"bundle: {whole.out / found.bundle}")

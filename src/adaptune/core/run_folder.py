@@ -49,12 +49,16 @@ class RunDir:
         """Of every test row the counts behind the task's metric: what intervals of a difference to other runs need."""
         self.process = self.path / "process.json"
         """Which process is at work here; gone with it, or naming one that no longer runs."""
+        self.errors = self.path / "errors.jsonl"
+        """The test rows that were answered worst, with their texts."""
         self.checkpoint = self.path / "checkpoint"
         """A folder: all that an exact resume needs."""
         self.bundle = self.path / "bundle"
         """A folder: the adapter."""
         self.report = self.path / "report.json"
         """Written last: its presence makes a run finished."""
+        self.page = self.path / "report.html"
+        """What all this says, for people; made from the other files at any time."""
 
     @property
     def state(self) -> State:
@@ -130,9 +134,18 @@ class RunDir:
         if self.main:
             write_atomically(self.counts, json.dumps(counts) + "\n")
 
+    def write_errors(self, records: Iterable[Mapping[str, Any]], task: str | None = None) -> None:
+        """Replace the worst rows; those of one of several tasks have a file of their own."""
+        if self.main:
+            write_json_lines(self.errors_of(task), records)
+
     def predictions_of(self, task: str | None) -> Path:
         """One line a test row of a task: predictions.NAME.jsonl."""
         return self.predictions if task is None else self.path / f"predictions.{task}.jsonl"
+
+    def errors_of(self, task: str | None) -> Path:
+        """The worst rows of a task: errors.NAME.jsonl."""
+        return self.errors if task is None else self.path / f"errors.{task}.jsonl"
 
     def write_report(self, report: Mapping[str, Any]) -> None:
         """Write the report: the run is finished, and its checkpoint no longer needed."""
@@ -198,8 +211,9 @@ class RunDir:
         """Remove what a run writes, its environment last, so that a folder half cleared is still known as a run's."""
         for folder in (self.checkpoint, self.bundle):
             shutil.rmtree(folder, ignore_errors=True)
-        several = self.path.glob("predictions.*.jsonl")
-        logs = (self.report, self.predictions, self.counts, *several, self.rejected, self.scores, self.steps)
+        several = [*self.path.glob("predictions.*.jsonl"), *self.path.glob("errors.*.jsonl")]
+        found = (self.report, self.page, self.predictions, self.errors, self.counts, *several)
+        logs = (*found, self.rejected, self.scores, self.steps)
         for file in (*logs, self.process, self.recipe, self.environment):
             file.unlink(missing_ok=True)
 

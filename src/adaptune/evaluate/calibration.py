@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,14 +87,39 @@ def worth(rows: Judged, temperature: float) -> dict[str, float]:
     """Log-likelihood, expected calibration error and Brier score (Brier, 1950) at a temperature."""
     probabilities = rows.probabilities(temperature)
     if rows.link == "sigmoid":
-        error = expected_calibration_error(probabilities.ravel(), rows.targets.ravel())
         brier = float(np.square(probabilities - rows.targets).mean())
     else:
-        right = probabilities.argmax(axis=1) == rows.targets
-        error = expected_calibration_error(probabilities.max(axis=1), right)
         wanted = np.eye(probabilities.shape[1])[rows.targets.astype(np.int64)]
         brier = float(np.square(probabilities - wanted).sum(axis=1).mean())
+    error = expected_calibration_error(*_said(rows, probabilities))
     return {"log_likelihood": log_likelihood(rows, temperature), "ece": error, "brier": brier}
+
+
+class Bin(NamedTuple):
+    """Items of about the same probability."""
+
+    items: int
+    probability: float
+    """Their mean."""
+    right: float
+    """Share."""
+
+
+def reliability(rows: Judged, temperature: float) -> list[Bin]:
+    """The bins of the expected calibration error at a temperature, those without items left out."""
+    probabilities, right = _said(rows, rows.probabilities(temperature))
+    bins = _bins(probabilities)
+    return [
+        Bin(int(there.sum()), float(probabilities[there].mean()), float(right[there].mean()))
+        for there in (bins == place for place in np.unique(bins))
+    ]
+
+
+def _said(rows: Judged, probabilities: Numbers) -> tuple[Numbers, NDArray[np.float64]]:
+    """(N, C) -> of what is said the probability, and 1 where it is right: of each label where these stand alone."""
+    if rows.link == "sigmoid":
+        return probabilities.ravel(), rows.targets.ravel().astype(np.float64)
+    return probabilities.max(axis=1), (probabilities.argmax(axis=1) == rows.targets).astype(np.float64)
 
 
 def expected_calibration_error(probabilities: Numbers, right: NDArray[np.generic]) -> float:
@@ -102,9 +127,13 @@ def expected_calibration_error(probabilities: Numbers, right: NDArray[np.generic
 
     Of 15 equal bins (Naeini et al., 2015; Guo et al., 2017, eq. 3).
     """
-    bins = np.clip(np.ceil(probabilities * BINS).astype(np.int64) - 1, 0, BINS - 1)
-    gaps = np.bincount(bins, weights=right.astype(np.float64) - probabilities, minlength=BINS)
+    gaps = np.bincount(_bins(probabilities), weights=right.astype(np.float64) - probabilities, minlength=BINS)
     return float(np.abs(gaps).sum() / len(probabilities))
+
+
+def _bins(probabilities: Numbers) -> NDArray[np.int64]:
+    found: NDArray[np.int64] = np.clip(np.ceil(probabilities * BINS).astype(np.int64) - 1, 0, BINS - 1)
+    return found
 
 
 def least_probability(probabilities: Numbers, right: NDArray[np.bool_], accuracy: float) -> float | None:

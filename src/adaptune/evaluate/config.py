@@ -37,3 +37,5 @@ class EvaluateConfig(Config):
     """Share of the validation rows in scope that is to be kept by it."""
     predictions: bool = True
     """Whether every test row's answer is written to predictions.jsonl."""
+    errors: int = Field(default=30, ge=0)
+    """How many test rows, the worst answered ones, are written with their texts to errors.jsonl; 0: none."""

@@ -14,6 +14,7 @@ from adaptune.core.head import LogitHead
 from adaptune.core.log import notice, warn
 from adaptune.core.types import Answer
 from adaptune.evaluate.calibration import (
+    Bin,
     Judged,
     class_means,
     detection,
@@ -21,6 +22,7 @@ from adaptune.evaluate.calibration import (
     highest_score,
     judged,
     least_probability,
+    reliability,
     worth,
 )
 from adaptune.run.kitchen import Kitchen
@@ -84,6 +86,15 @@ def note_worth(kitchen: Kitchen, part: str, seen: Sequence[Seen], answers: Seque
         found |= _scope_worth(kitchen, part, answers, by.scope)
     measured = {**by.measured, part: found}
     kitchen.assembly.calibrated = calibrated._replace(by=by.model_copy(update={"measured": measured}))
+
+
+def reliabilities(kitchen: Kitchen, seen: Sequence[Seen]) -> dict[str, list[Bin]]:
+    """How often what is said is right, before the calibration and, where there is one, after it."""
+    rows = _judged(kitchen, seen)
+    if rows is None:
+        return {}
+    found, calibrated = {"before": reliability(rows, 1.0)}, kitchen.assembly.calibrated
+    return found if calibrated is None else found | {"after": reliability(rows, calibrated.by.temperature)}
 
 
 def _judged(kitchen: Kitchen, seen: Sequence[Seen]) -> Judged | None:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from adaptune.bundle.answers import said_beside
+from adaptune.bundle.tally import characters
 from adaptune.core.run_folder import RunDir
 from adaptune.core.types import Answer, Example, Scores
 from adaptune.data.samples import BASELINES
 from adaptune.engine.fit import Fit
-from adaptune.evaluate.baselines import baselines
+from adaptune.evaluate.baselines import Plain, baselines
+from adaptune.evaluate.calibration import Bin
 from adaptune.evaluate.intervals import interval, paired_interval
 from adaptune.models.joint import Learner
 from adaptune.recipe import Recipe
-from adaptune.run.calibrating import answered_well, note_worth
+from adaptune.run.calibrating import answered_well, note_worth, reliabilities
 from adaptune.run.kitchen import Kitchen
+from adaptune.run.mistakes import worst
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +31,11 @@ class Results:
     interval: tuple[float, float] | None = None
     """Of the task's metric on test rows; None where there are none."""
     baselines: Mapping[str, Scores] = field(default_factory=dict)
-    gain: tuple[float, float] | None = None
-    """Interval of what the task's metric gained over the model as it was before, where it could write then."""
+    gains: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    """Interval of what the task's metric gained over each baseline; over "unadapted", the model as it was before, where
+    it could write then."""
+    reliability: Mapping[str, Sequence[Bin]] = field(default_factory=dict)
+    """Of the test rows, before and after the calibration."""
 
 
 def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Results:
@@ -49,23 +55,39 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
     with kitchen.assembly.recording() as seen:
         answered = _answer_test(kitchen, folder, name)
     note_worth(kitchen, "test", seen, answered)
+    if recipe.evaluate.errors:
+        kept = worst(task, kitchen.examples("test"), answered, recipe.evaluate.errors)
+        folder.write_errors(kept, name)
     answers = [answer.value for answer in answered]
     expected = [example.expected for example in kitchen.examples("test")]
     if name is None:
         folder.write_counts(task.counts(answers, expected).tolist())
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
-    beside, gain = {}, None
-    if recipe.evaluate.baselines and kitchen.examples("train"):
+    beside = _baselines(kitchen)
+    scores["test"] = kitchen.score("test", answered)
+    return Results(
+        scores,
+        interval(task, answers, expected, **options),
+        {name: plain.scores for name, plain in beside.items()},
+        {name: paired_interval(task, answers, plain.answers, expected, **options) for name, plain in beside.items()},
+        reliabilities(kitchen, seen),
+    )
+
+
+def _baselines(kitchen: Kitchen) -> dict[str, Plain]:
+    """The task's plain models, and the model as it was before where it could write then, on test rows."""
+    recipe = kitchen.recipe
+    if not recipe.evaluate.baselines:
+        return {}
+    found: dict[str, Plain] = {}
+    if kitchen.examples("train"):
         some = kitchen.sample(BASELINES, recipe.evaluate.plain_rows).of(kitchen.examples("train"))
-        beside = baselines(task, some, kitchen.examples("test"))
-    if recipe.evaluate.baselines and of_words:
+        found = baselines(recipe.task, some, kitchen.examples("test"))
+    if kitchen.assembly.head.learns_texts:
         unadapted = kitchen.unadapted()
         plain = unadapted.predict("test")
-        beside["unadapted"] = unadapted.score("test", plain)
-        before = [answer.value for answer in plain]
-        gain = paired_interval(task, answers, before, expected, **options)
-    scores["test"] = kitchen.score("test", answered)
-    return Results(scores, interval(task, answers, expected, **options), beside, gain)
+        found["unadapted"] = Plain([answer.value for answer in plain], unadapted.score("test", plain))
+    return found
 
 
 def _answer_test(kitchen: Kitchen, folder: RunDir, name: str | None) -> list[Answer]:
@@ -105,12 +127,15 @@ def scores_of(kitchen: Kitchen, results: Results) -> dict[str, Any]:
     """What was measured of one task."""
     recipe, test = kitchen.recipe, results.scores.get("test", Scores({}))
     calibrated = kitchen.assembly.calibrated
+    gains = {name: _interval_record(recipe, *ends) for name, ends in results.gains.items()}
     return {
         "metric": recipe.train.metric or recipe.task.metric,
         "valid": dict(results.scores.get("valid", Scores({})).values),
         "test": dict(test.values),
         "interval": results.interval and _interval_record(recipe, *results.interval),
-        "gain": results.gain and {"over": "unadapted", **_interval_record(recipe, *results.gain)},
+        "gain": {"over": "unadapted", **gains["unadapted"]} if "unadapted" in gains else None,
+        "gains": gains,
+        "reliability": {when: [one._asdict() for one in bins] for when, bins in results.reliability.items()},
         "calibration": calibrated and calibrated.by.model_dump(mode="json"),
         "baseline": {name: dict(scores.values) for name, scores in results.baselines.items()},
         "per_class": {name: dict(row) for name, row in test.per_class.items()},
@@ -144,6 +169,7 @@ def _record(example: Example, answer: Answer) -> dict[str, Any]:
     return {
         "row": example.row.number,
         "source": example.row.source,
+        "characters": characters(example),
         "expected": example.expected,
         "predicted": answer.value,
         "probability": answer.probability,

@@ -112,7 +112,7 @@ def _after_warm_start(runs: Sequence[Run]) -> str:
 
 
 def goal_of(runs: Sequence[Run]) -> float:
-    """99 % of the best final validation score of other systems, each the mean of its seeds, or of any without others."""
+    """99 % of the best final validation score of other systems, mean of its seeds, or of any where there is none."""
     scores: dict[str, list[float]] = {}
     for run in [run for run in runs if run["system"] != OURS] or runs:
         scores.setdefault(run["system"], []).append(run["valid"])

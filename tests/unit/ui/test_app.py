@@ -96,7 +96,7 @@ def test_every_fault_of_a_recipe_is_told_at_once_with_its_place(
     assert broken["faults"][0]["line"] == 2
     refused = client.post("/api/start", json={"name": "a", "text": "task: classify\n"})
     assert refused.status_code == 422
-    assert {one["path"] for one in refused.json()["faults"]} == {"data", "data.train", "model.name"} - {"data"}
+    assert {one["path"] for one in refused.json()["faults"]} == {"data", "model.name"}
 
 
 def test_values_of_the_form_become_a_text(client: TestClient) -> None:

@@ -70,12 +70,14 @@ export function listView() {
   }
 
   function show() {
+    const at = document.activeElement?.dataset.key;
     const runs = told.runs.map((run) => ({ ...run, shown: stateOf(run, told.jobs.filter((job) => job.run === run.name)) }));
     const shown = sorted(runs.filter(fits));
     for (const name of chosen) if (!runs.some((run) => run.name === name)) chosen.delete(name);
     found.replaceChildren(waiting(told), bar(show),
       runs.length ? table(shown, show) : make("div", { class: "card empty" }, make("h3", {}, t("list.none")), make("p", { class: "hint" }, t("list.how"))),
       runs.length ? make("p", { class: "hint count" }, t("list.count", { shown: shown.length, all: runs.length })) : "");
+    if (at) found.querySelector(`[data-key="${CSS.escape(at)}"]`)?.focus();
   }
 
   refresh();
@@ -132,7 +134,7 @@ function table(runs, show) {
     const current = asked.by === one;
     const falling = FALLING.includes(one) !== asked.turned;
     return make("th", { scope: "col", "aria-sort": current ? (falling ? "descending" : "ascending") : null, class: ["score", "seconds"].includes(one) ? "right" : null },
-      make("button", { type: "button", class: "sort", on: { click: () => {
+      make("button", { type: "button", class: "sort", "data-key": `sort ${one}`, on: { click: () => {
         asked.turned = current ? !asked.turned : false;
         asked.by = one;
         show();
@@ -145,7 +147,7 @@ function table(runs, show) {
 
 function row(run, show) {
   const found = scoreOf(run);
-  const box = make("input", { type: "checkbox", "aria-label": t("list.choose_one", { run: run.name }), props: { checked: chosen.has(run.name), disabled: !chosen.has(run.name) && chosen.size >= MOST },
+  const box = make("input", { type: "checkbox", "data-key": `choose ${run.name}`, "aria-label": t("list.choose_one", { run: run.name }), props: { checked: chosen.has(run.name), disabled: !chosen.has(run.name) && chosen.size >= MOST },
     on: { change: () => {
       if (box.checked) chosen.add(run.name);
       else chosen.delete(run.name);

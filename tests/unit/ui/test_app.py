@@ -208,11 +208,11 @@ def test_what_waits_can_be_taken_back(bench: Bench, tmp_path: Path) -> None:
     bench.programs = {"a": "import time; time.sleep(0.3)", "b": "print('b')"}
     for name in ("a", "b"):
         jobs.add(name, tmp_path / "r.yaml", tmp_path / name)
-    jobs.cancel(jobs.of("b")[0].id)
+    jobs.remove(jobs.of("b")[0].id)
     until(lambda: jobs.of("a")[0].state == "ended")
     assert jobs.of("b") == []
     with pytest.raises(AdaptuneError, match="no such run waiting"):
-        jobs.cancel(jobs.of("a")[0].id)
+        jobs.remove("another")
     jobs.close()
 
 

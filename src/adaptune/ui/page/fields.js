@@ -12,6 +12,8 @@ export function makeFields(schema, change) {
   const sections = make("div", { class: "stack" });
   const open = new Set(OPEN);
   let values = {};
+  /** What the fields were last made for; while someone fills them in, they stay. */
+  let made = "";
   found.addEventListener("input", () => seek(sections, found.value));
 
   function set(section, name, value) {
@@ -20,30 +22,37 @@ export function makeFields(schema, change) {
   }
 
   function show(given, faults) {
+    const parts = SECTIONS.map((section) => sectionIn(given, section).name);
+    const same = JSON.stringify(given) === JSON.stringify(values) && JSON.stringify(parts) === made;
     values = given;
+    if (same) {
+      judge(faults);
+      return;
+    }
+    made = JSON.stringify(parts);
     const at = document.activeElement?.dataset.path;
     sections.replaceChildren(...SECTIONS.map((section) => sectionBox(section)),
       make("section", { class: "card" }, single("seed", schema.properties.seed)));
     judge(faults);
     seek(sections, found.value);
-    if (at && sections.contains(document.activeElement) === false) sections.querySelector(`[data-path="${CSS.escape(at)}"]`)?.focus();
+    if (at) sections.querySelector(`[data-path="${CSS.escape(at)}"]`)?.focus();
   }
 
   function sectionBox(section) {
     const of = sectionIn(values, section);
-    const { names, fields, help } = sectionOf(schema, section, of.name);
-    const set_here = Object.keys(of).filter((one) => one !== "name").length;
-    const part = names.length ? partField(section, names, of.name, help) : null;
-    return make("details", { class: "card section", open: open.has(section) || set_here > 0, "data-section": section, on: { toggle: (event) => {
+    const { names, usual, fields, help } = sectionOf(schema, section, of.name);
+    const filled = Object.keys(of).filter((one) => one !== "name").length;
+    const part = names.length ? partField(section, names, { name: of.name, usual }, help) : null;
+    return make("details", { class: "card section", open: open.has(section) || filled > 0, "data-section": section, on: { toggle: (event) => {
       if (event.target.open) open.add(section);
       else open.delete(section);
-    } } }, make("summary", {}, make("strong", {}, section), " ", make("small", {}, names.length ? of.name ?? t("form.default") : set_here ? t("form.set", { fields: set_here }) : t("form.default"))),
+    } } }, make("summary", {}, make("strong", {}, section), " ", make("small", {}, names.length ? of.name ?? usual ?? t("form.default") : filled ? t("form.set", { fields: filled }) : t("form.default"))),
     part ?? (help ? make("p", { class: "hint" }, help) : null), fields.map((field) => fieldBox(section, field, of[field.name])), make("p", { class: "fault", "data-fault": section }));
   }
 
-  function partField(section, names, name, help) {
-    const pick = choice([["", t("form.none")], ...names.map((one) => [one, one])], name ?? "", { "data-path": `${section}.name`, on: { change: () => set(section, "name", pick.value || undefined) } });
-    return box(`${section}.name`, t("form.which", { section }), pick, help);
+  function partField(section, names, { name, usual }, help) {
+    const pick = choice([["", usual ? t("form.by_default", { value: usual }) : t("form.unset")], ...names.map((one) => [one, one])], name ?? "", { "data-path": `${section}.name`, on: { change: () => set(section, "name", pick.value || undefined) } });
+    return box(`${section}.name`, section, pick, help);
   }
 
   function fieldBox(section, field, value) {
@@ -78,11 +87,11 @@ export function makeFields(schema, change) {
     }
     return faults.filter(({ path, text }) => {
       for (let place = path; place; place = place.slice(0, Math.max(0, place.lastIndexOf(".")))) {
-        const found_here = sections.querySelector(`[data-fault="${CSS.escape(place)}"]`);
-        if (!found_here) continue;
-        found_here.textContent += (found_here.textContent ? "\n" : "") + text;
-        found_here.closest(".setting")?.classList.add("wrong");
-        if (found_here.closest("details")) found_here.closest("details").open = true;
+        const mark = sections.querySelector(`[data-fault="${CSS.escape(place)}"]`);
+        if (!mark) continue;
+        mark.textContent += (mark.textContent ? "\n" : "") + text;
+        mark.closest(".setting")?.classList.add("wrong");
+        if (mark.closest("details")) mark.closest("details").open = true;
         return true;
       }
       return false;

@@ -70,12 +70,14 @@ export function listView() {
   }
 
   function show() {
+    const at = document.activeElement?.dataset.key;
     const runs = told.runs.map((run) => ({ ...run, shown: stateOf(run, told.jobs.filter((job) => job.run === run.name)) }));
     const shown = sorted(runs.filter(fits));
     for (const name of chosen) if (!runs.some((run) => run.name === name)) chosen.delete(name);
     found.replaceChildren(waiting(told), bar(show),
       runs.length ? table(shown, show) : make("div", { class: "card empty" }, make("h3", {}, t("list.none")), make("p", { class: "hint" }, t("list.how"))),
       runs.length ? make("p", { class: "hint count" }, t("list.count", { shown: shown.length, all: runs.length })) : "");
+    if (at) found.querySelector(`[data-key="${CSS.escape(at)}"]`)?.focus();
   }
 
   refresh();
@@ -109,10 +111,10 @@ function waiting({ runs, jobs }) {
   if (!open.length) return "";
   return make("section", { class: "card queue" }, make("h4", {}, t("list.queue")), make("ul", {}, open.map((job) =>
     make("li", { class: "row" }, make("a", { href: to(job.run) }, job.run), stateChip(job.state === "waiting" ? "waiting" : job.state === "running" ? "starting" : "failed"),
-      job.state === "waiting" ? make("button", { type: "button", class: "small", on: { click: (event) => {
+      job.state !== "running" ? make("button", { type: "button", class: "small", on: { click: (event) => {
         event.target.disabled = true;
-        post("api/cancel", { id: job.id }).catch((error) => event.target.replaceWith(error.message));
-      } } }, t("list.cancel")) : null))));
+        post("api/remove", { id: job.id }).catch((error) => event.target.replaceWith(error.message));
+      } } }, t("list.remove")) : null))));
 }
 
 function bar(show) {
@@ -132,7 +134,7 @@ function table(runs, show) {
     const current = asked.by === one;
     const falling = FALLING.includes(one) !== asked.turned;
     return make("th", { scope: "col", "aria-sort": current ? (falling ? "descending" : "ascending") : null, class: ["score", "seconds"].includes(one) ? "right" : null },
-      make("button", { type: "button", class: "sort", on: { click: () => {
+      make("button", { type: "button", class: "sort", "data-key": `sort ${one}`, on: { click: () => {
         asked.turned = current ? !asked.turned : false;
         asked.by = one;
         show();
@@ -145,7 +147,7 @@ function table(runs, show) {
 
 function row(run, show) {
   const found = scoreOf(run);
-  const box = make("input", { type: "checkbox", "aria-label": t("list.choose_one", { run: run.name }), props: { checked: chosen.has(run.name), disabled: !chosen.has(run.name) && chosen.size >= MOST },
+  const box = make("input", { type: "checkbox", "data-key": `choose ${run.name}`, "aria-label": t("list.choose_one", { run: run.name }), props: { checked: chosen.has(run.name), disabled: !chosen.has(run.name) && chosen.size >= MOST },
     on: { change: () => {
       if (box.checked) chosen.add(run.name);
       else chosen.delete(run.name);

@@ -166,12 +166,13 @@ function scoreCard(name, report) {
   const fits = part === test && interval?.metric === metric ? interval : {};
   const rows = [{ name: t(part === test ? "split.test" : "split.valid"), value: part[metric], low: fits.low, high: fits.high },
     ...Object.entries(baseline).map(([one, scores]) => ({ name: t("run.baseline", { name: t(`baseline.${one}`) }), value: scores[metric], plain: true }))];
+  const known = rows.filter((one) => typeof one.value === "number");
   const classes = Object.entries(report.per_class ?? {});
   const columns = classes.length ? Object.keys(classes[0][1]) : [];
   return make("section", { class: "card scores" }, make("div", { class: "head" }, make("h3", {}, name || t("run.scores")), make("small", {}, metric)),
     make("p", { class: "big-score" }, make("strong", {}, score(part[metric])), " ",
       fits.low === undefined ? "" : make("small", {}, t("run.interval", { bounds: bounds(fits.low, fits.high), level: number(100 * fits.level) }))),
-    scoresChart(rows.filter((one) => typeof one.value === "number"), (one) => score(one.value)),
+    known.length ? scoresChart(known, (one) => score(one.value)) : null,
     make("details", {}, make("summary", {}, t("run.all_scores")), table([t("run.metric"), t("split.valid"), t("split.test")],
       [...new Set([...Object.keys(valid), ...Object.keys(test)])].map((one) => [one, score(valid[one]), score(test[one])]))),
     classes.length ? make("details", {}, make("summary", {}, t("run.classes")), table(["", ...columns], classes.map(([one, values]) => [one, ...columns.map((column) => number(values[column], 3))]))) : null);

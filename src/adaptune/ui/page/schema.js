@@ -5,15 +5,18 @@ const PARTS = ["task", "method", "head", "approach"];
 /** In which they are asked for; what most people set comes first. */
 export const SECTIONS = ["task", "data", "model", "method", "train", "head", "approach", "evaluate", "bundle"];
 
-/** `{names, fields}` of a section: the parts that can be chosen (none: settings alone), and the fields of the chosen one. */
+/** `{names, usual, fields, help}` of a section: the parts that can be chosen, the one without a choice, its fields. */
 export function sectionOf(schema, section, chosen) {
   const rule = schema.properties[section];
   const choices = rule.anyOf ?? [rule];
   const names = PARTS.includes(section) ? choices.find((one) => one.enum)?.enum ?? [] : [];
   const definitions = choices.filter((one) => one.$ref).map((one) => resolved(schema, one));
-  const found = names.length ? definitions.find((one) => one.properties.name?.const === chosen) : definitions[0];
+  // A part that needs no name is the one that holds where none is named; a head follows its task.
+  const usual = section === "head" ? undefined : definitions.find((one) => !one.required?.includes("name"))?.properties.name?.const;
+  const name = chosen ?? (names.length ? usual : undefined);
+  const found = names.length ? definitions.find((one) => one.properties.name?.const === name) : definitions[0];
   const fields = Object.entries(found?.properties ?? {}).filter(([, of]) => of.const === undefined).map(([name, of]) => fieldOf(schema, name, of, found));
-  return { names, fields, help: rule.description ?? "" };
+  return { names, usual: names.length ? usual : undefined, fields, help: rule.description ?? "" };
 }
 
 /** `{name, help, fallback, needed, kind, options, type}`; kind: choice, number, text, mapping or other. */

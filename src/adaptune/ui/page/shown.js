@@ -16,7 +16,9 @@ export function stateChip(state) {
 export function stateOf(run, jobs = []) {
   const job = jobs.findLast((one) => one.state !== "ended");
   if (run?.state === "running") return "running";
-  if (job) return job.state === "waiting" ? "waiting" : "starting";
+  // A process lives a moment longer than its run.
+  const done = run && job?.state === "running" && (job.resume ? run.state === "finished" : Date.parse(run.begun) / 1000 > job.asked - 1);
+  if (job && !done) return job.state === "waiting" ? "waiting" : "starting";
   if (run) return run.state === "interrupted" && !run.resumable ? "stopped" : run.state;
   return "failed";
 }

@@ -3,7 +3,7 @@
 import { make } from "./dom.js";
 import { t } from "./words.js";
 
-const KNOWN = [0, 401, 403, 404, 408, 413, 422, 429, 500, 503];
+const KNOWN = [0, 400, 401, 403, 404, 408, 409, 413, 422, 429, 500, 503];
 
 /** For a person: what kind of refusal it is, and the server's own words. */
 export function explain(error) {

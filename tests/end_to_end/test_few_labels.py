@@ -80,6 +80,39 @@ def test_prototypes_may_be_trained_from_where_they_stand(rows: Path, tiny_bert: 
     assert run.report["training"]["steps"] > 0
 
 
+@pytest.fixture
+def tagged(rows: Path) -> Path:
+    """40 rows of words, in each of which a thing or a person stands."""
+    chance = random.Random(5)
+    lines = []
+    for number in range(40):
+        words, tags = chance.sample(["never", "again", "will", "send", "late", "and"], 4), ["O"] * 4
+        found = (["red", "box"], ["B-thing", "I-thing"]) if number % 2 else (["john"], ["B-person"])
+        place = chance.randint(0, 4)
+        words[place:place], tags[place:place] = found
+        lines += [f"{word}\t{tag}" for word, tag in zip(words, tags, strict=True)] + [""]
+    Path("rows.conll").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return rows
+
+
+@pytest.mark.parametrize("approach", ["prototype", "{name: prototype, distance: mahalanobis, name_weight: 0}"])
+def test_entities_are_found_by_the_nearest_means_of_few_rows(tagged: Path, tiny_bert: Path, approach: str) -> None:
+    recipe = _recipe(tiny_bert, approach, train="rows.conll", shots=3)
+    run = adaptune.train(recipe, "task=tag", "train.device=cpu")
+    assert (run.report["method"], run.report["examples"]["train"], run.report["training"]["steps"]) == ("none", 6, 0)
+    assert run.report["test"]["f1"] > 0.8
+    [found] = adaptune.load(run.bundle).predict(["never send the red box again"])
+    assert [(one["text"], one["type"]) for one in found["entities"]] == [("red box", "thing")]
+
+
+def test_entities_without_a_row_are_words_near_the_names_of_types(tagged: Path, tiny_bert: Path) -> None:
+    approach = "{name: prototype, classes: {thing: box, person: john}}"
+    run = adaptune.train(_recipe(tiny_bert, approach, train=None, valid="rows.conll"), "task=tag", "train.device=cpu")
+    manifest = json.loads((run.bundle / "manifest.json").read_text())
+    assert manifest["parts"][0]["labels"] == ["O", "B-thing", "I-thing", "B-person", "I-person"]
+    assert 0 < run.report["valid"]["f1"] <= 1
+
+
 def test_no_training_rows_but_classes_and_validation_rows(rows: Path, tiny_bert: Path) -> None:
     approach = "{name: prototype, classes: {bank: money, red_box: a red box, train: trains}}"
     run = adaptune.train(_recipe(tiny_bert, approach, train=None, valid="rows.csv"), "train.device=cpu")

@@ -117,13 +117,21 @@ def test_demonstrations_stay_with_the_bundle(rows: Path, tiny_llama: Path, tmp_p
 
 @pytest.mark.parametrize(
     ("template", "method"),
-    [("{text} it was {answer}.", "lora"), ("{text} {soft:3} {answer}", "head_only"), ("{answer}: {text}", "prompt")],
+    [
+        ("{text} it was {answer}.", "lora"),
+        ("{text} {soft:3} {answer}", "head_only"),
+        ("{answer}: {text}", "prompt"),
+        ("{text} it was {soft:2} {answer}.", "lora"),
+        ("{text} it was {answer}., demonstrations: 2, choose: similar, pool: 20", "lora"),
+    ],
 )
 def test_a_cloze_learns_through_the_words_of_its_labels(
     rows: Path, masked: Path, tmp_path: Path, template: str, method: str
 ) -> None:
+    """Hard tokens, soft ones, both; with demonstrations in front, in training as in answers."""
     train = {"epochs": 6, "batch_rows": 8, "learning_rate": 0.02, "patience": None, "device": "cpu"}
-    approach = f'{{name: cloze, template: "{template}", verbalizer: {WORDS}}}'
+    template, _, more = template.partition(", ")
+    approach = f'{{name: cloze, template: "{template}", verbalizer: {WORDS}{", " if more else ""}{more}}}'
     run = adaptune.train(write(tmp_path, rows, masked, approach, method=method, train=train))
     losses = [step["loss"] for step in map(json.loads, (tmp_path / "run/steps.jsonl").read_text().splitlines())]
     assert sum(losses[-10:]) < sum(losses[:10])

@@ -23,6 +23,7 @@ from adaptune.core.types import (
     Labels,
     OfCandidate,
     OfDocument,
+    OfHypothesis,
     OfItself,
     OfLabels,
     OfMarked,
@@ -66,10 +67,14 @@ LABELS = {
 """By head; under no name those of the others."""
 SOFT = 2
 """Own tokens of prompts that have some."""
-SETTINGS: dict[str, dict[str, Any]] = {"generate": {"max_new_tokens": 12}}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "generate": {"max_new_tokens": 12},
+    "entail": {"classes": ("entailment", "neutral", "contradiction"), "entailment": "entailment"},
+}
 VARIANTS: dict[str, dict[str, Any]] = {
     "relate-tokens": {"name": "relate", "markers": "tokens"},
     "verbal-soft": {"name": "verbal", "soft": SOFT},
+    "entail-each": {"name": "entail", **SETTINGS["entail"], "contradiction": "contradiction", "each": True},
 }
 """Heads that with other settings are built otherwise, by names of their own."""
 WORDS = "the a is and late game bank street red box never again john will send it to her house by train".split()
@@ -210,6 +215,7 @@ def _encoded_for(assembly: Assembly, rows: int = 48, seed: int = 1) -> list[Enco
         OfItself: _raw,
         OfSpan: _asked,
         OfOption: _optional,
+        OfHypothesis: _hypotheses,
         OfCandidate: _ranked,
         OfDocument: _sought,
         OfPrompt: partial(_prompted, causal=backbone.roles.main.causal, soft=len(assembly.head.own_tokens)),
@@ -306,6 +312,17 @@ def _paired(rows: int, seed: int) -> list[Example]:
         of_row = OfRow(example.expected)
         first = replace(example.sequences[0], target=of_row)
         examples.append(replace(example, sequences=(first, Sequence(PLANTED, target=of_row))))
+    return examples
+
+
+def _hypotheses(rows: int, seed: int) -> list[Example]:
+    """A word for each label beside the text."""
+    examples = []
+    for example in _classified(rows, seed):
+        text = example.sequences[0].first
+        said = (("no", "late"), ("yes", PLANTED))
+        sequences = tuple(Sequence(text, word, OfHypothesis(label == example.expected)) for label, word in said)
+        examples.append(replace(example, sequences=sequences))
     return examples
 
 

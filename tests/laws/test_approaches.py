@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -11,16 +11,25 @@ import torch
 
 from adaptune.approaches import APPROACHES
 from adaptune.core.approach import Approach
-from adaptune.core.batch import Batch
+from adaptune.core.batch import Batch, Encoded
 from adaptune.core.catalogue import section
 from adaptune.core.head import LossSum
 from adaptune.core.types import Example, Labels, OfSequence, Row, Sequence
+from adaptune.engine.loop import Step
+from adaptune.methods import METHODS
 from adaptune.models.assembly import Assembly
 from adaptune.models.in_parts import PART, OnFeatures
 
 LABELS = Labels(("no", "yes"), (24, 24))
 SETTINGS: dict[str, dict[str, Any]] = {}
 """What an approach cannot be without, by its name."""
+LEARNING = [name for name in METHODS.names() if METHODS.get(name).steps and METHODS.get(name).changes_trunk]
+SHORT: dict[str, dict[str, Any]] = {
+    "adalora": {"rank": 2, "initial_rank": 4},
+    "prefix": {"length": 3},
+    "prompt": {"length": 3},
+    "ptuning": {"length": 3},
+}
 EXAMPLE = Example(
     Row("rows.csv", 1, {"text": "a late game", "label": "yes"}),
     (Sequence("a late game", None, OfSequence("yes")),),
@@ -80,6 +89,25 @@ def test_a_loss_over_features_trains_the_method_and_not_the_head(
     learns = [p for p in assembly.trunk.parameters() if p.requires_grad]
     assert any(p.grad is not None and bool(p.grad.abs().sum() > 0) for p in learns)
     assert all(p.grad is None for p in (*assembly.layer.parameters(), *under.layer.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("method", "head"), [*((name, "verbal") for name in LEARNING), ("lora", "entail"), ("prompt", "entail")]
+)
+def test_every_method_learns_through_an_output_layer_that_stays(
+    method: str,
+    head: str,
+    assemble: Callable[..., Assembly],
+    encoded_for: Callable[..., list[Encoded]],
+    train_on: Callable[..., Iterator[Step]],
+) -> None:
+    """That of words, of which the answers' alone are read, or the classifier that a model came with."""
+    assembly = assemble("bert", {"name": method, **SHORT.get(method, {})}, head)
+    kept = {name: tensor.clone() for name, tensor in assembly.layer.named_parameters()}
+    rows = encoded_for(assembly, rows=16)
+    losses = [step.loss for step in train_on(assembly, rows, max_steps=24, learning_rate=0.02)]
+    assert sum(losses[-6:]) < sum(losses[:6])
+    assert all(torch.equal(tensor, kept[name]) for name, tensor in assembly.layer.named_parameters())
 
 
 def _sum_of_features(features: torch.Tensor, targets: torch.Tensor) -> LossSum:

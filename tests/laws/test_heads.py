@@ -33,7 +33,9 @@ PAIRS = [
 ]
 PAIRS += [(family, "relate-tokens") for family in FAMILIES]
 PAIRS += [(family, "verbal-soft") for family in ("bert", "llama", "gpt2")]
+PAIRS += [(family, "entail-each") for family in ("bert", "llama")]
 PAIRS.remove(("bart", "as_transformers"))
+PAIRS.remove(("bart", "entail"))
 PAIRS.remove(("bart", "words"))  # what two stacks write is a second text
 PAIRS.remove(("bart", "verbal"))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
+from adaptune.approaches._layers import Kinds, Layer, Outside, discriminant
+from adaptune.approaches._naming import NAME, as_classes, with_a_place
 from adaptune.core.approach import Approach, Start, Taken
 from adaptune.core.errors import DataError, Unsupported
 from adaptune.core.head import Head
@@ -15,16 +17,17 @@ from adaptune.core.lazy import torch
 from adaptune.core.method import Method
 from adaptune.core.phrases import spoken
 from adaptune.core.task import Task
-from adaptune.core.types import Labels, OfLabels, OfMarked, OfRow, OfSequence
+from adaptune.core.types import Labels, OfLabels, OfMarked, OfRow, OfSequence, OfWords
 
-NAME = "{}"
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 19))
 """Cosines that are tried where a label is given by itself."""
 UNKNOWN = 0.3
 """The one that is taken without validation rows."""
 YES = ("1", "true", "yes", "match", "duplicate", "paraphrase")
 """Usual names of the label of pairs that match."""
-HEADS = {OfSequence: "classify", OfMarked: "relate", OfLabels: "multilabel", OfRow: "similarity"}
+SHIFTS = tuple(round(0.05 * step, 2) for step in range(-6, 7))
+"""What is tried of how much nearer words outside of entities are, in units of `scale`."""
+HEADS = {OfSequence: "classify", OfMarked: "relate", OfLabels: "multilabel", OfRow: "similarity", OfWords: "tag"}
 """By what a task's targets are."""
 
 
@@ -40,8 +43,11 @@ class Prototype(Approach):
     needs_rows = False
     fits_head = True
 
-    distance: Literal["cosine", "euclidean"] = "cosine"
-    """What is least to the nearest mean."""
+    distance: Literal["cosine", "euclidean", "mahalanobis"] = "cosine"
+    """What is least to the nearest mean; mahalanobis: under one covariance, that of the rows around their means, which
+    many vectors of few rows have: the words of tag."""
+    shrinkage: float = Field(default=0.3, gt=0, le=1)
+    """mahalanobis: the share of a sphere in the covariance, of which few vectors say little."""
     classes: dict[str, str] = Field(default={})
     """The labels and what each means: a list of names, or a mapping of names to descriptions, in any language that the
     model reads; none: those of the training rows, by their names."""
@@ -52,26 +58,13 @@ class Prototype(Approach):
     scale: float = Field(default=20.0, gt=0)
     """What cosines are multiplied by before the softmax: how sure answers are."""
     threshold: float | None = Field(default=None, gt=-1, lt=1)
-    """multilabel, match: the cosine from which on a label is given, or a pair matches; none: the best on validation
-    rows, 0.3 without any."""
+    """multilabel, match: the cosine from which on a label is given, or a pair matches; tag: from which on a word is in
+    an entity, in place of a mean of all that is outside. None: the best on validation rows, 0.3 without any."""
     positive: str | None = None
     """match: the label of pairs that match; none: the label called 1, true or yes."""
 
-    @field_validator("classes", mode="before")
-    @classmethod
-    def _names_alone(cls, value: Any) -> Any:
-        """`[a, b]` are labels that their names describe."""
-        return {str(name): "" for name in value} if isinstance(value, list) else value
-
-    @field_validator("templates")
-    @classmethod
-    def _have_a_place(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        wrong = [template for template in value if template.count(NAME) != 1]
-        if wrong or not value:
-            raise ValueError(
-                f"{wrong[0] if wrong else value!r} must hold {NAME} once, where the name of a label stands"
-            )
-        return value
+    _classes = field_validator("classes", mode="before")(as_classes)
+    _places = field_validator("templates")(with_a_place)
 
     def heads(self, task: Task) -> tuple[str, ...]:
         return (HEADS[task.target],) if task.target in HEADS else ()
@@ -87,6 +80,8 @@ class Prototype(Approach):
             raise Unsupported(
                 f"distance is {self.distance!r}, which has no threshold for a label by itself; use cosine"
             )
+        if task.target is OfWords and self.templates != Prototype().templates:
+            raise Unsupported("words of tag are compared with names of types alone; leave approach.templates out")
         if task.target is OfMarked and (self.classes or self.name_weight):
             raise Unsupported(
                 "names of relations are no texts with marked entities; set approach.name_weight=0, without classes: "
@@ -106,9 +101,15 @@ class Prototype(Approach):
         thresholds = self._thresholds(start)
         if start.head.target is OfRow:
             return [partial(self._match, start, threshold or 0.0) for threshold in thresholds]
-        means = list(self._of_templates(start))
+        if start.head.target is OfWords:
+            kinds = Kinds.of(start.labels)
+            found = self._of_kinds(start, kinds)
+            return [partial(self._put, start, kinds.layer(found, by)) for by in self._outside(start)]
+        layers = list(self._of_templates(start))
         return [
-            partial(self._put, start, found, usual, threshold) for found, usual in means for threshold in thresholds
+            partial(self._put, start, Layer(found.weight, found.bias - self.scale * (threshold or 0.0)))
+            for found in layers
+            for threshold in thresholds
         ]
 
     def _thresholds(self, start: Start) -> tuple[float | None, ...]:
@@ -119,56 +120,75 @@ class Prototype(Approach):
             return (self.threshold,)
         return THRESHOLDS if start.rows("valid") else (UNKNOWN,)
 
-    def _of_templates(self, start: Start) -> Iterator[tuple[torch.Tensor, float]]:
-        """For each template that is tried, what `_means` gives."""
+    def _outside(self, start: Start) -> list[Outside]:
+        """How what is outside of entities is told, each way that is tried."""
+        if self.threshold is not None or not start.rows("train"):
+            return [Outside(level=self.scale * (threshold or 0.0)) for threshold in self._thresholds(start)]
+        return [Outside(more=self.scale * shift) for shift in (SHIFTS if start.rows("valid") else (0.0,))]
+
+    def _of_templates(self, start: Start) -> Iterator[Layer]:
+        """For each template that is tried, the outputs of the nearest mean."""
         rows = start.features("train") if start.rows("train") else None
         if not self.name_weight:
-            yield self._means(rows, None, len(start.labels))
+            yield self._nearest(rows, None, len(start.labels))
             return
         texts = [self.classes.get(name) or spoken(name) for name in start.labels.names]
         for template in self.templates if start.rows("valid") else self.templates[:1]:
             names = start.features_of([template.replace(NAME, text) for text in texts])
-            yield self._means(rows, names, len(start.labels))
+            yield self._nearest(rows, names, len(start.labels))
 
-    def _means(
+    def _of_kinds(self, start: Start, kinds: Kinds) -> Layer:
+        """The same of what is outside and of every type of entity, named by its name alone."""
+        rows = None
+        if start.rows("train"):
+            features, targets = start.features("train")
+            rows = features, kinds.of_tags.to(targets.device)[targets]
+        if rows is None and self.distance != "cosine":
+            raise Unsupported(f"approach.distance is {self.distance!r}, and names alone have no spread; use cosine")
+        names = None
+        if self.name_weight:
+            named = start.features_of([self.classes.get(kind) or spoken(kind) for kind in kinds.names[1:]])
+            names = torch.cat([torch.zeros_like(named[:1]), named])  # what is outside has no name
+        return self._nearest(rows, names, len(kinds.names))
+
+    def _nearest(
         self, rows: tuple[torch.Tensor, torch.Tensor] | None, names: torch.Tensor | None, labels: int
-    ) -> tuple[torch.Tensor, float]:
-        """(C, F) the mean vector of each label, of length 1 by cosine, and the mean length of what they are of.
-
-        Raises DataError for a label with neither rows nor a name.
-        """
+    ) -> Layer:
+        """The layer whose largest output is the nearest mean. Raises DataError for a label without any vector."""
         seen = [part for part in (rows[0] if rows else None, names) if part is not None]
         if not seen:
             raise DataError("there are no rows, and approach.name_weight is 0: no label has a vector; set it to 1")
-        usual = float(torch.cat(seen).norm(dim=1).mean())
+        lengths = torch.cat(seen).norm(dim=1)
+        usual = float(lengths[lengths > 0].mean())
         sums = torch.zeros(labels, seen[0].shape[1], device=seen[0].device)
         counts = torch.zeros(labels, 1, device=sums.device)
         if rows is not None:
             members = _members(rows[1], labels).to(sums.dtype)
             sums, counts = sums + members.T @ self._unit(rows[0]), counts + members.sum(dim=0)[:, None]
         if names is not None:
-            sums, counts = sums + self.name_weight * self._unit(names), counts + self.name_weight
-        if not bool((counts > 0).all()):
+            weight = self.name_weight * (names.norm(dim=1, keepdim=True) > 0)
+            sums, counts = sums + weight * self._unit(names), counts + weight
+        if rows is not None and not bool((counts > 0).all()):
             raise DataError("a label has no training row, and approach.name_weight is 0; set it to 1")
-        return self._unit(sums / counts), usual
+        means = self._unit(sums / counts.clamp(min=1e-9))
+        if self.distance == "mahalanobis":
+            assert rows is not None, "names alone were refused"
+            return discriminant(means, counts[:, 0], rows, shrinkage=self.shrinkage)
+        if self.distance == "cosine":
+            # x / |x| . m, the length of x taken to be the usual one, which changes no order.
+            return Layer(means * (self.scale / usual), torch.zeros(labels, device=means.device))
+        # -|x - m|^2 without |x|^2, in units of the usual length.
+        return Layer(2 * means * (self.scale / usual**2), -means.square().sum(dim=1) * (self.scale / usual**2))
 
     def _unit(self, vectors: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.normalize(vectors, dim=1) if self.distance == "cosine" else vectors
 
-    def _put(self, start: Start, means: torch.Tensor, usual: float, threshold: float | None) -> None:
-        """The layer whose largest output is the nearest mean; with a threshold, outputs are above 0 from there on."""
+    def _put(self, start: Start, found: Layer) -> None:
         linear = start.head.linear(start.layer)
         assert linear is not None, "such heads have a linear layer"
         with torch.no_grad():
-            if self.distance == "cosine":
-                # x / |x| . m, the length of x taken to be the usual one, which changes no order.
-                weight, bias = means * (self.scale / usual), torch.zeros(len(means))
-            else:
-                # -|x - m|^2 without |x|^2, in units of the usual length.
-                weight = 2 * means * (self.scale / usual**2)
-                bias = -means.square().sum(dim=1) * (self.scale / usual**2)
-            linear.weight.copy_(weight)
-            linear.bias.copy_(bias - (self.scale * threshold if threshold is not None else 0.0))
+            linear.weight.copy_(found.weight)
+            linear.bias.copy_(found.bias)
 
     def _match(self, start: Start, threshold: float) -> None:
         """The layer over one cosine that says from which on two texts match."""

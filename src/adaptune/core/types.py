@@ -142,6 +142,18 @@ class OfOption:
 
 
 @dataclass(frozen=True, slots=True)
+class OfHypothesis:
+    """A target for one of several sequences of a row, each its text with what a label says of it: whether it holds."""
+
+    holds: bool
+
+    @property
+    def grade(self) -> float:
+        """1 or 0."""
+        return float(self.holds)
+
+
+@dataclass(frozen=True, slots=True)
 class OfCandidate:
     """A target for one of several sequences of a row, each a query with a text: how right the text is."""
 
@@ -174,6 +186,7 @@ Target = (
     | OfItself
     | OfSpan
     | OfOption
+    | OfHypothesis
     | OfCandidate
     | OfDocument
     | OfPrompt

@@ -17,6 +17,7 @@ from adaptune.core.types import (
     Labels,
     OfCandidate,
     OfDocument,
+    OfHypothesis,
     OfLabels,
     OfMarked,
     OfNumber,
@@ -136,7 +137,7 @@ def _quoted(sequence: Sequence) -> str | None:
 
 
 def _sequence_labels(sequence: Sequence, labels: Labels, row: int) -> NDArray[np.int64] | NDArray[np.float32] | None:
-    if isinstance(sequence.target, (OfOption, OfCandidate, OfDocument)):
+    if isinstance(sequence.target, (OfOption, OfHypothesis, OfCandidate, OfDocument)):
         return np.array([[sequence.target.grade, row]], dtype=np.float32)  # whole numbers stay exact to 16,777,216
     if isinstance(sequence.target, OfNumber) or (
         isinstance(sequence.target, OfRow) and not isinstance(sequence.target.value, str)

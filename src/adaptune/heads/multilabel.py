@@ -47,10 +47,7 @@ class MultilabelHead(LogitHead):
         return logits
 
     def read(self, logits: torch.Tensor, batch: Batch, labels: Labels, temperature: float = 1.0) -> dict[int, Answer]:
-        given = (logits.float().sigmoid() > self.threshold).tolist()
-        probabilities = (logits.float() / temperature).sigmoid().tolist()
-        rows = zip(batch.rows.tolist(), given, probabilities, strict=True)
-        return {row: _answer(of_row, found, labels) for row, of_row, found in rows}
+        return each_by_itself(logits, batch.rows.tolist(), labels, threshold=self.threshold, temperature=temperature)
 
     def features(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         """(B, T, D) -> (B, D)"""
@@ -62,6 +59,16 @@ class MultilabelHead(LogitHead):
     def convex_loss(self, layer: torch.nn.Module, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         of_each = torch.nn.functional.binary_cross_entropy_with_logits(outputs.float(), targets, reduction="none")
         return of_each.sum(dim=1).mean()
+
+
+def each_by_itself(
+    logits: torch.Tensor, rows: list[int], labels: Labels, *, threshold: float, temperature: float
+) -> dict[int, Answer]:
+    """(B, C), the row of each -> the labels whose probability before calibration is above the threshold, by row."""
+    given = (logits.float().sigmoid() > threshold).tolist()
+    probabilities = (logits.float() / temperature).sigmoid().tolist()
+    of_rows = zip(rows, given, probabilities, strict=True)
+    return {row: _answer(of_row, found, labels) for row, of_row, found in of_rows}
 
 
 def _answer(given: list[bool], probabilities: list[float], labels: Labels) -> Answer:

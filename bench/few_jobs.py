@@ -35,10 +35,11 @@ OUTSIDE = "oos"
 OURS = {
     "contrast": ("approach=contrast",),
     "contrast-without-names": ("approach={name: contrast, names: false}",),
+    "head": ("approach={name: contrast, steps: 0}", "method=none"),
     "prototype": ("approach={name: prototype, templates: ['{}']}",),
     "lora": ("approach=finetune", "method=lora"),
 }
-ORDER = ("contrast", "setfit", "prototype", "contrast-without-names", "lora")
+ORDER = ("setfit", "contrast", "head", "prototype", "contrast-without-names", "lora")
 """Of the runs on one draw: where time runs out, the last are missing."""
 ONCE = ("contrast-without-names", "lora")
 """Systems that see the first draw alone."""

@@ -19,9 +19,9 @@ ABOUT = """## Few labelled rows of each label, all-MiniLM-L6-v2
 
 Test accuracy in percent after training on so many rows of each label, the mean over draws, all systems on the same
 rows. Seconds are the processor's, of training on one thread, the mean over all runs of a line: others worked on the
-same core. `contrast` and `prototype` read the labels' names as one more row of each and choose nothing on validation
-rows; `contrast-without-names` has what SetFit has. `lora` chooses its head's strength and its best epoch on validation
-rows, which the others go without.
+same core. `contrast`, `head` (its head alone, on the model as it comes) and `prototype` read the labels' names as one
+more row of each and choose nothing on validation rows; `contrast-without-names` has what SetFit has. `lora` chooses its
+head's strength and its best epoch on validation rows, which the others go without.
 """
 
 
@@ -54,7 +54,7 @@ BESIDE_NAMES = (
 def beside(runs: Sequence[Run]) -> tuple[str, tuple[str, ...], list[list[str]], str]:
     """Text, names of columns, rows, what follows: each of ours against SetFit where both have been run."""
     rows = []
-    for system in ("contrast", "contrast-without-names", "prototype"):
+    for system in (name for name in OURS if name != "lora"):
         found = [
             (name, shots, pairs)
             for name in sorted({run["set"] for run in runs})

@@ -55,7 +55,7 @@ def test_contrast_on_a_few_rows_of_each_label(rows: Path, tiny_bert: Path) -> No
     recipe = _recipe(tiny_bert, "{name: contrast, steps: 4, rows_a_step: 3}", shots=4)
     run = adaptune.train(recipe, "train.device=cpu")
     assert run.report["examples"]["train"] == 12
-    assert (run.report["approach"], run.report["method"]) == ("contrast", "full")
+    assert (run.report["approach"], run.report["method"]) == ("contrast", "top_layers")
     assert run.report["training"]["steps"] == 0
     steps = [json.loads(line) for line in (run.folder / "steps.jsonl").read_text().splitlines()]
     assert [(one["approach"], one["number"], one["total"]) for one in steps] == [
@@ -65,6 +65,13 @@ def test_contrast_on_a_few_rows_of_each_label(rows: Path, tiny_bert: Path) -> No
     assert manifest["parts"][0]["approach"]["steps"] == 4
     again = adaptune.train(recipe, "train.device=cpu", "out=runs/again")
     assert _answers(run.bundle) == _answers(again.bundle)
+
+
+def test_the_head_alone_needs_no_method(rows: Path, tiny_bert: Path) -> None:
+    recipe = _recipe(tiny_bert, "{name: contrast, steps: 0}", shots=2)
+    run = adaptune.train(recipe, "method=none", "train.device=cpu")
+    assert (run.report["method"], run.report["training"]["steps"]) == ("none", 0)
+    assert {label for label, _ in _answers(run.bundle)} <= {"red_box", "train", "bank"}
 
 
 def test_an_approach_has_rows_in_order_and_keeps_part_of_the_way(rows: Path, tiny_bert: Path) -> None:

@@ -24,14 +24,16 @@ class Contrast(Approach):
 
     What SetFit (Tunstall et al. 2022) does with pairs, by one loss a text over the mean vectors of all labels, of its
     own label without the text itself: one pass of a text says what pairs say with a text of every label. The weights
-    are then put between where they were and where they came (WiSE-FT), and the head is fitted on length-1 vectors.
+    are then put half-way between where they were and where they came (WiSE-FT): on few rows the whole way is too far
+    (BANKING77 by all-MiniLM-L6-v2, eight rows of each label, the last three layers: 84.5 % of 750 test rows by the head
+    alone, 84.9 % the whole way, 85.9 % half of it). The head is fitted on vectors of length 1.
     """
 
     paper: ClassVar[str] = (
         "Snell et al. (2017), Prototypical networks for few-shot learning; Wortsman et al. (2022), Robust fine-tuning "
         "of zero-shot models"
     )
-    default_method = "full"
+    default_method = "top_layers"
     default_epochs = 0.0
     fits_head = True
     moves_trunk = True
@@ -40,15 +42,15 @@ class Contrast(Approach):
     """Whether the name of each label is one more text of it, underscores read as spaces."""
     passes: float = Field(default=3.0, gt=0)
     """Most passes over the texts."""
-    steps: int = Field(default=50, ge=1)
-    """Most optimizer steps, however many texts there are."""
+    steps: int = Field(default=50, ge=0)
+    """Most optimizer steps, however many texts there are; 0: the head alone, on the model as it comes."""
     rows_a_step: int = Field(default=24, ge=2)
     """Texts in a batch."""
     temperature: float = Field(default=0.05, gt=0)
     """What cosines are divided by."""
     learning_rate: float | None = Field(default=None, gt=0)
     """Peak rate of these steps; none: that of the recipe, else the method's own."""
-    kept: float = Field(default=0.75, gt=0, le=1)
+    kept: float = Field(default=0.5, gt=0, le=1)
     """How much of the way that the weights went is kept."""
     strength: float = Field(default=1e-4, gt=0)
     """L2 strength of the head, which is fitted without a look at validation rows."""
@@ -61,10 +63,10 @@ class Contrast(Approach):
             raise Unsupported(
                 f"{self.name!r} learns one label of a whole text, and task {task.name!r} asks another; use finetune"
             )
-        if not method.changes_trunk or not method.steps:
+        if self.steps and (not method.changes_trunk or not method.steps):
             raise Unsupported(
                 f"{self.name!r} trains the model, which method {method.name!r} leaves as it is; use another method, "
-                "such as lora, or approach=prototype"
+                "such as lora, or approach.steps=0, or approach=prototype"
             )
         if type(method).after_step is not Method.after_step:
             raise Unsupported(
@@ -88,7 +90,7 @@ def batches(targets: Array, rows: int, passes: float, steps: int, *, seed: int) 
     """The indices of each batch: texts whose label has others, in an order drawn anew in every pass."""
     counts = np.bincount(targets)
     places = np.flatnonzero(counts[targets] > 1)
-    if not len(places):
+    if not len(places) or not steps:
         return []
     chance = random.Random(seed)
     a_pass = -(-len(places) // rows)

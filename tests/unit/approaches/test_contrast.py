@@ -92,11 +92,17 @@ def test_there_is_no_batch_where_every_label_has_one_row() -> None:
     assert batches(np.arange(5), 3, 2, 10, seed=1) == []
 
 
+def test_without_steps_the_head_is_fitted_alone() -> None:
+    assert batches(TARGETS, 4, 2, 0, seed=1) == []
+    parts = TASKS.make({"name": "classify"}), METHODS.make({"name": "none"}), HEADS.make({"name": "classify"})
+    APPROACHES.make({"name": "contrast", "steps": 0}).check(*parts)
+
+
 @pytest.mark.parametrize(
     ("task", "head", "method", "message"),
     [
         ("classify", "classify", "none", "which method 'none' leaves as it is; use another method, such as lora"),
-        ("classify", "classify", "head_only", "or approach=prototype"),
+        ("classify", "classify", "head_only", "or approach.steps=0, or approach=prototype"),
         ("classify", "classify", "adalora", "'adalora' follows the steps of one training"),
         ("tag", "tag", "lora", "learns one label of a whole text, and task 'tag' asks another; use finetune"),
     ],

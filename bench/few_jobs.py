@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.core.types import Example
 from adaptune.data.config import DataConfig
 from adaptune.data.load import load_splits
@@ -27,17 +28,18 @@ ROOT = Path(__file__).resolve().parent.parent
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
 SHOTS = (1, 2, 4, 8, 16)
 DRAWS = (1, 2)
-TEST_ROWS, VALID_ROWS = 1500, 300
+TEST_ROWS, VALID_ROWS = 1000, 100
 SETFIT_STEPS = 100
 OUTSIDE = "oos"
 """Rows of CLINC150 that belong to none of its intents are left out."""
 OURS = {
     "contrast": ("approach=contrast",),
     "contrast-without-names": ("approach={name: contrast, names: false}",),
+    "head": ("approach={name: contrast, steps: 0}", "method=none"),
     "prototype": ("approach={name: prototype, templates: ['{}']}",),
     "lora": ("approach=finetune", "method=lora"),
 }
-ORDER = ("contrast", "setfit", "prototype", "contrast-without-names", "lora")
+ORDER = ("setfit", "contrast", "head", "prototype", "contrast-without-names", "lora")
 """Of the runs on one draw: where time runs out, the last are missing."""
 ONCE = ("contrast-without-names", "lora")
 """Systems that see the first draw alone."""
@@ -87,27 +89,20 @@ class FewRun:
         recipe = folder / "recipe.yaml"
         content = {"task": "classify", "model": model, "data": self.settings(files), "out": str(folder / "run")}
         recipe.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
-        command = [
-            sys.executable,
-            "-m",
-            "adaptune",
-            "train",
-            str(recipe),
-            *OURS[self.system],
-            "evaluate.baselines=false",
-        ]
-        if subprocess.run(command, cwd=ROOT, check=False).returncode:
+        command = [sys.executable, str(ROOT / "bench" / "few_ours.py"), str(recipe), *OURS[self.system]]
+        if subprocess.run([*command, "evaluate.baselines=false"], cwd=ROOT, check=False).returncode:
             return None
-        report = json.loads((folder / "run" / "report.json").read_text(encoding="utf-8"))
-        lines = (folder / "run" / "steps.jsonl").read_text(encoding="utf-8").splitlines() if _stepped(folder) else []
+        run = RunDir(folder / "run")
+        report = json.loads(run.report.read_text(encoding="utf-8"))
+        rows = read_json_lines(run.predictions)
         return {
             "accuracy": report["test"]["accuracy"],
-            "low": report["interval"]["low"],
-            "high": report["interval"]["high"],
             "rows": report["examples"]["train"],
             "seconds": report["seconds"]["train"],
-            "steps": len(lines),
+            "busy_seconds": json.loads((run.path / "busy.json").read_text(encoding="utf-8")),
+            "steps": len(list(read_json_lines(run.steps))) if run.steps.exists() else 0,
             "peak_memory_mb": report["peak_memory_mb"],
+            "right": "".join(str(int(row["predicted"] == row["expected"])) for row in rows),
         }
 
     def _peer(self, folder: Path, files: dict[str, str], model: str) -> dict[str, Any] | None:
@@ -132,10 +127,6 @@ class FewRun:
             return None
         found: dict[str, Any] = json.loads((folder / "answer.json").read_text(encoding="utf-8"))
         return found
-
-
-def _stepped(folder: Path) -> bool:
-    return (folder / "run" / "steps.jsonl").exists()
 
 
 def _pair(example: Example) -> tuple[str, str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from statistics import mean
 from typing import Any
 
+import numpy as np
+
+from adaptune.core.types import Array
 from few_jobs import OURS, SHOTS
 
 Run = Mapping[str, Any]
@@ -14,17 +18,53 @@ NAMES = ("set", "system", *(f"{shots} shot{'s' * (shots > 1)}" for shots in SHOT
 ABOUT = """## Few labelled rows of each label, all-MiniLM-L6-v2
 
 Test accuracy in percent after training on so many rows of each label, the mean over draws, all systems on the same
-rows; seconds are of training on one thread, the mean over all runs of a line. `contrast` and `prototype` read the
-labels' names as one more row of each and choose nothing on validation rows; `contrast-without-names` has what SetFit
-has. `lora` chooses its head's strength and its best epoch on validation rows, which the others go without.
+rows. Seconds are the processor's, of training on one thread, the mean over all runs of a line: others worked on the
+same core. `contrast`, `head` (its head alone, on the model as it comes) and `prototype` read the labels' names as one
+more row of each and choose nothing on validation rows; `contrast-without-names` has what SetFit has. `lora` chooses its
+head's strength and its best epoch on validation rows, which the others go without.
 """
 
 
-def section(runs: Sequence[Run]) -> tuple[str, tuple[str, ...], list[list[str]], str]:
-    """Text, names of columns, rows, and what follows the table."""
+def section(runs: Sequence[Run]) -> tuple[str, tuple[str, ...], list[list[str]]]:
+    """Text, names of columns, rows."""
     sets = sorted({run["set"] for run in runs})
     rows = [_row(name, system, found) for name in sets for system in SYSTEMS if (found := _of(runs, name, system))]
-    return ABOUT, NAMES, rows, f"\n{_against(runs, sets)}Shrunk: {runs[0]['shrunk']}.\n"
+    return ABOUT, NAMES, rows
+
+
+BESIDE = """### Beside SetFit, on the same rows
+
+Differences are in points, on rows of both, with 95 % intervals over test rows (draws of training rows are as they
+are); a share is of SetFit's seconds.
+"""
+BESIDE_NAMES = (
+    "set",
+    "shots",
+    "draws",
+    "ours",
+    "ours, %",
+    "SetFit, %",
+    "difference",
+    "seconds",
+    "SetFit's",
+    "share",
+)
+
+
+def beside(runs: Sequence[Run]) -> tuple[str, tuple[str, ...], list[list[str]], str]:
+    """Text, names of columns, rows, what follows: each of ours against SetFit where both have been run."""
+    rows = []
+    for system in (name for name in OURS if name != "lora"):
+        found = [
+            (name, shots, pairs)
+            for name in sorted({run["set"] for run in runs})
+            for shots in SHOTS
+            if (pairs := _pairs(_of(runs, name, system), _of(runs, name, "setfit"), shots))
+        ]
+        rows += [_beside(name, str(shots), system, [pairs]) for name, shots, pairs in found]
+        if len(found) > 1:
+            rows.append(_beside("all", "all", system, [pairs for _, _, pairs in found]))
+    return BESIDE, BESIDE_NAMES, rows, f"\nShrunk: {runs[0]['shrunk']}.\n"
 
 
 EPISODES = """## Few-shot relations in a new domain, all-MiniLM-L6-v2 as it comes
@@ -54,7 +94,7 @@ def _row(name: str, system: str, runs: Sequence[Run]) -> list[str]:
     whole = f"**{100 * mean(known):.1f}**" if len(known) == len(SHOTS) else "-"
     each = ["-" if value is None else f"{100 * value:.1f}" for value in means.values()]
     draws = len({run["draw"] for run in runs})
-    return [name, f"`{system}`", *each, whole, f"{mean(run['seconds'] for run in runs):.0f}", str(draws)]
+    return [name, f"`{system}`", *each, whole, f"{mean(run['busy_seconds'] for run in runs):.0f}", str(draws)]
 
 
 def _mean(runs: Sequence[Run], shots: int) -> float | None:
@@ -62,19 +102,39 @@ def _mean(runs: Sequence[Run], shots: int) -> float | None:
     return mean(found) if found else None
 
 
-def _against(runs: Sequence[Run], sets: Sequence[str]) -> str:
-    """Ours beside SetFit over the runs that both have: points and share of its time."""
-    said = ""
-    for system in ("contrast", "contrast-without-names", "prototype"):
-        pairs = [pair for name in sets for pair in _pairs(_of(runs, name, system), _of(runs, name, "setfit"))]
-        if pairs:
-            gain = mean(ours["accuracy"] - theirs["accuracy"] for ours, theirs in pairs)
-            share = sum(ours["seconds"] for ours, _ in pairs) / sum(theirs["seconds"] for _, theirs in pairs)
-            said += f"`{system}` - SetFit: {100 * gain:+.1f} points over {len(pairs)} pairs of runs, "
-            said += f"in {share:.2f} of its time.\n"
-    return said
+def _pairs(ours: Sequence[Run], theirs: Sequence[Run], shots: int) -> list[tuple[Run, Run]]:
+    by_draw = {run["draw"]: run for run in theirs if run["shots"] == shots}
+    return [(run, by_draw[run["draw"]]) for run in ours if run["shots"] == shots and run["draw"] in by_draw]
 
 
-def _pairs(ours: Sequence[Run], theirs: Sequence[Run]) -> list[tuple[Run, Run]]:
-    by_rows = {(run["shots"], run["draw"]): run for run in theirs}
-    return [(run, by_rows[key]) for run in ours if (key := (run["shots"], run["draw"])) in by_rows]
+def _beside(name: str, shots: str, system: str, points: Sequence[Sequence[tuple[Run, Run]]]) -> list[str]:
+    """One row; every point counts the same, however many draws it has."""
+    known = [pair for point in points for pair in point]
+    ours, theirs = (mean(mean(pair[side]["accuracy"] for pair in point) for point in points) for side in (0, 1))
+    seconds = [mean(mean(pair[side]["busy_seconds"] for pair in point) for point in points) for side in (0, 1)]
+    difference, half = 100 * (ours - theirs), 100 * _half(points)
+    return [
+        name,
+        shots,
+        str(len({pair[0]["draw"] for pair in known})),
+        f"`{system}`",
+        f"{100 * ours:.1f}",
+        f"{100 * theirs:.1f}",
+        f"{difference:+.1f} [{difference - half:+.1f}, {difference + half:+.1f}]",
+        f"{seconds[0]:.0f}",
+        f"{seconds[1]:.0f}",
+        f"{seconds[0] / seconds[1]:.2f}",
+    ]
+
+
+def _half(points: Sequence[Sequence[tuple[Run, Run]]]) -> float:
+    """Half of the 95 % interval of the mean difference, over test rows, which all points of a set share."""
+    by_set: dict[str, list[Array]] = {}
+    for point in points:
+        by_row = [np.array([*map(int, ours["right"])]) - np.array([*map(int, them["right"])]) for ours, them in point]
+        by_set.setdefault(point[0][0]["set"], []).append(np.mean(by_row, axis=0))
+    variance = 0.0
+    for found in by_set.values():
+        of_rows = np.sum(found, axis=0) / len(points)
+        variance += float(of_rows.var(ddof=1)) / len(of_rows)
+    return 1.96 * math.sqrt(variance)

@@ -18,6 +18,7 @@ from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
 from compare_table import RACE_NAMES, RACES, STATISTICS_NAMES, about_statistics, race_rows, statistics_rows, verdicts
+from few_table import beside as few_beside
 from few_table import relations
 from few_table import section as few
 from serving_table import faults_section
@@ -80,7 +81,9 @@ def few_and_none() -> Iterator[str]:
     if runs := zero():
         yield f"{ZERO}\n{table(ZERO_NAMES, zero_rows(runs))}"
     if runs := {name: run for folder in sorted((RESULTS / "few").glob("*")) for name, run in load(folder).items()}:
-        about, names, rows, after = few(list(runs.values()))
+        about, names, rows = few(list(runs.values()))
+        yield f"{about}\n{table(names, rows)}"
+        about, names, rows, after = few_beside(list(runs.values()))
         yield f"{about}\n{table(names, rows)}{after}"
     if runs := load(RESULTS / "episodes"):
         about, names, rows = relations(runs["episodes/fewrel-pubmed"])

@@ -25,7 +25,7 @@ def main() -> None:
     order: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
     texts, labels = zip(*order["train"], strict=True)
     model = SetFitModel.from_pretrained(order["model"])
-    began = time.monotonic()
+    began, busy = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
@@ -39,17 +39,19 @@ def main() -> None:
         rows = Dataset.from_dict({"text": texts, "label": labels})
         trainer = Trainer(model=model, args=arguments, train_dataset=rows)
         trainer.train()
-    seconds = time.monotonic() - began
+    seconds, busy = time.monotonic() - began, time.process_time() - busy
     predicted = model.predict([text for text, _ in order["test"]], as_numpy=True)
-    right = sum(str(found) == label for found, (_, label) in zip(predicted, order["test"], strict=True))
+    right = [int(str(found) == label) for found, (_, label) in zip(predicted, order["test"], strict=True)]
     whole = -(-2 * PAIRS * len(texts) // trainer.args.embedding_batch_size)
     result = {
-        "accuracy": right / len(order["test"]),
+        "accuracy": sum(right) / len(right),
         "rows": len(texts),
         "seconds": seconds,
+        "busy_seconds": busy,
         "steps": min(order["steps"], whole),
         "steps_uncut": whole,
         "peak_memory_mb": peak_memory(),
+        "right": "".join(map(str, right)),
     }
     Path(order["out"]).write_text(json.dumps(result), encoding="utf-8")
 

@@ -7,12 +7,18 @@ import random
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 import adaptune
 from adaptune.core.errors import DataError, Interrupted, RecipeError
+from adaptune.core.head import LossSum
 from adaptune.engine.signals import Stop
+from adaptune.prepare import prepare
 from adaptune.recipe import load_recipe
+from adaptune.run.beginning import Beginning
+from adaptune.run.kitchen import set_up
 
 WORDS = "the a is and late game bank street red box never again john will send it to her house by train".split()
 
@@ -46,10 +52,10 @@ def _answers(bundle: Path) -> list[tuple[str, float]]:
 
 
 def test_contrast_on_a_few_rows_of_each_label(rows: Path, tiny_bert: Path) -> None:
-    recipe = _recipe(tiny_bert, "{name: contrast, steps: 4, labels_a_step: 3}", shots=4)
+    recipe = _recipe(tiny_bert, "{name: contrast, steps: 4, rows_a_step: 3}", shots=4)
     run = adaptune.train(recipe, "train.device=cpu")
     assert run.report["examples"]["train"] == 12
-    assert (run.report["approach"], run.report["method"]) == ("contrast", "full")
+    assert (run.report["approach"], run.report["method"]) == ("contrast", "top_layers")
     assert run.report["training"]["steps"] == 0
     steps = [json.loads(line) for line in (run.folder / "steps.jsonl").read_text().splitlines()]
     assert [(one["approach"], one["number"], one["total"]) for one in steps] == [
@@ -61,8 +67,40 @@ def test_contrast_on_a_few_rows_of_each_label(rows: Path, tiny_bert: Path) -> No
     assert _answers(run.bundle) == _answers(again.bundle)
 
 
+def test_the_head_alone_needs_no_method(rows: Path, tiny_bert: Path) -> None:
+    recipe = _recipe(tiny_bert, "{name: contrast, steps: 0}", shots=2)
+    run = adaptune.train(recipe, "method=none", "train.device=cpu")
+    assert (run.report["method"], run.report["training"]["steps"]) == ("none", 0)
+    assert {label for label, _ in _answers(run.bundle)} <= {"red_box", "train", "bank"}
+
+
+def test_an_approach_has_rows_in_order_and_keeps_part_of_the_way(rows: Path, tiny_bert: Path) -> None:
+    recipe = load_recipe(_recipe(tiny_bert, "contrast", shots=4), ["train.device=cpu"])
+    kitchen = set_up(recipe, prepare(recipe))
+    start, seen = Beginning(kitchen), []
+    start.add([("red box", "red_box")])
+    texts = [*(str(example.sequences[0].first) for example in kitchen.examples("train")), "red box"]
+    features, targets = start.features("train")
+    torch.testing.assert_close(features, start.features_of(texts), rtol=0, atol=1e-5)
+    assert targets.tolist() == start.targets().tolist()
+
+    def loss(read: torch.Tensor, _: torch.Tensor, places: torch.Tensor) -> LossSum:
+        seen.append(places.tolist())
+        return LossSum(read.square().sum(), torch.tensor(len(read)))
+
+    before = {name: tensor.clone() for name, tensor in kitchen.assembly.state().items()}
+    assert len(list(start.learn(loss, [np.array([12, 0, 5])], learning_rate=1e-3))) == 1
+    after = {name: tensor.clone() for name, tensor in kitchen.assembly.state().items()}
+    start.keep(0.25)
+    found = kitchen.assembly.state()
+    assert seen == [[12, 0, 5]]
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    for name in before:
+        torch.testing.assert_close(found[name], 0.75 * before[name] + 0.25 * after[name])
+
+
 def test_an_epoch_may_follow_the_contrast(rows: Path, tiny_bert: Path) -> None:
-    recipe = _recipe(tiny_bert, "{name: contrast, steps: 2, labels_a_step: 3}", shots=4)
+    recipe = _recipe(tiny_bert, "{name: contrast, steps: 2, rows_a_step: 3}", shots=4)
     run = adaptune.train(recipe, "train.epochs=1", "train.device=cpu")
     assert run.report["training"]["steps"] > 0
 
@@ -162,7 +200,7 @@ def test_a_label_that_classes_do_not_name_is_refused_with_its_rows(rows: Path, t
 def test_what_is_stopped_before_training_begins_anew(
     rows: Path, tiny_bert: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = _recipe(tiny_bert, "{name: contrast, steps: 4, labels_a_step: 3}", shots=4)
+    recipe = _recipe(tiny_bert, "{name: contrast, steps: 4, rows_a_step: 3}", shots=4)
     monkeypatch.setattr(Stop, "__init__", lambda self: setattr(self, "signal", 2))
     with pytest.raises(Interrupted, match=r"stopped in step 1 of 4 of approach 'contrast'.*again to begin anew"):
         adaptune.train(recipe, "train.device=cpu")

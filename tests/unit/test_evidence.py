@@ -130,29 +130,44 @@ def test_a_run_of_the_group_zero_is_a_row_with_what_it_learned_from(bench: Calla
     ]
 
 
-def _few(system: str, shots: int, accuracy: float, seconds: float, draw: int = 1) -> dict[str, Any]:
+def _few(system: str, shots: int, right: str, seconds: float, draw: int = 1) -> dict[str, Any]:
     return {
         "set": "banking77",
         "system": system,
         "shots": shots,
         "draw": draw,
-        "accuracy": accuracy,
-        "seconds": seconds,
+        "accuracy": right.count("1") / len(right),
+        "right": right,
+        "busy_seconds": seconds,
         "shrunk": "test rows",
     }
 
 
-def test_few_rows_are_a_line_a_system_and_compared_on_equal_rows(bench: Callable[[str], Any]) -> None:
+def test_few_rows_are_a_line_a_system(bench: Callable[[str], Any]) -> None:
     table = bench("few_table")
-    ours = [_few("contrast", shots, 0.5 + shots / 100, 10) for shots in table.SHOTS]
-    runs = [*ours, _few("contrast", 1, 0.53, 20, draw=2), _few("setfit", 1, 0.50, 40), _few("setfit", 4, 0.56, 60)]
-    _, names, rows, after = table.section(runs)
+    ours = [_few("contrast", shots, "1" * shots + "0" * (20 - shots), 10) for shots in table.SHOTS]
+    runs = [*ours, _few("contrast", 1, "1110" * 5, 20, draw=2), _few("setfit", 4, "10" * 10, 60)]
+    _, names, rows = table.section(runs)
     assert names[2:7] == ("1 shot", "2 shots", "4 shots", "8 shots", "16 shots")
     assert rows == [
-        ["banking77", "`contrast`", "52.0", "52.0", "54.0", "58.0", "66.0", "**56.4**", "12", "2"],
-        ["banking77", "`setfit`", "50.0", "-", "56.0", "-", "-", "-", "50", "1"],
+        ["banking77", "`contrast`", "40.0", "10.0", "20.0", "40.0", "80.0", "**38.0**", "12", "2"],
+        ["banking77", "`setfit`", "-", "-", "50.0", "-", "-", "-", "60", "1"],
     ]
-    assert "`contrast` - SetFit: -0.5 points over 2 pairs of runs, in 0.20 of its time." in after
+
+
+def test_few_rows_are_compared_on_rows_of_both_systems(bench: Callable[[str], Any]) -> None:
+    table = bench("few_table")
+    ours = [_few("contrast", 1, "1100", 10), _few("contrast", 1, "1111", 20, draw=2), _few("contrast", 4, "1111", 30)]
+    _, names, rows, after = table.beside([*ours, _few("setfit", 1, "1000", 60), _few("setfit", 4, "1110", 60)])
+    assert names[4:] == ("ours, %", "SetFit, %", "difference", "seconds", "SetFit's", "share")
+    # One row of four differs: the standard error is sqrt((1/4 x 3/4) x 4/3 / 4) = 0.25, half an interval 0.49.
+    one = "+25.0 [-24.0, +74.0]"
+    # Of both points together the rows' mean differences are 0, 1/2, 0, 1/2: sqrt(1/16 x 4/3 / 4) = 0.1443.
+    assert rows == [
+        ["banking77", "1", "1", "`contrast`", "50.0", "25.0", one, "10", "60", "0.17"],
+        ["banking77", "4", "1", "`contrast`", "100.0", "75.0", one, "30", "60", "0.50"],
+        ["all", "all", "1", "`contrast`", "75.0", "50.0", "+25.0 [-3.3, +53.3]", "20", "60", "0.33"],
+    ]
     assert after.endswith("Shrunk: test rows.\n")
 
 
@@ -164,7 +179,7 @@ def test_runs_with_few_rows_are_of_recipes_that_load(
     files = jobs.write_sets("clinc150", tmp_path)
     assert '"oos"' not in Path(files["train"]).read_text()
     whole = list(jobs.few_jobs(tmp_path))
-    assert len({job.file(tmp_path) for job in whole}) == len(whole) == 80
+    assert len({job.file(tmp_path) for job in whole}) == len(whole) == 100
     for name, overrides in jobs.OURS.items():
         run = next(job for job in whole if job.system == name)
         content = {"task": "classify", "model": "a/model", "data": run.settings(files)}

@@ -31,8 +31,9 @@ class Taken:
     """Real tokens read in it."""
 
 
-LossOfFeatures: TypeAlias = "Callable[[torch.Tensor, torch.Tensor], LossSum]"
-"""(N, F) what a head's last linear layer reads, and the targets, as in a Batch -> their loss."""
+LossOfFeatures: TypeAlias = "Callable[[torch.Tensor, torch.Tensor, torch.Tensor], LossSum]"
+"""(N, F) what a head's last linear layer reads, the targets, as in a Batch, and (N,) which sequences these are, as in a
+plan -> their loss."""
 
 
 class Start(Protocol):
@@ -59,7 +60,10 @@ class Start(Protocol):
         """(N,) or (N, C) the targets of the training sequences in their order, as in a Batch."""
 
     def features(self, part: Literal["train", "valid"]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(N, F) what the head's last linear layer reads of each labelled item of a part, and the targets."""
+        """(N, F) what the head's last linear layer reads of each labelled item of a part, and the targets.
+
+        Of labelled sequences they are in order, those of texts that were added last.
+        """
 
     def features_of(self, texts: Several[str]) -> torch.Tensor:
         """(M, F) the same of texts of any kind, such as the names of labels."""
@@ -82,6 +86,9 @@ class Start(Protocol):
         `plan`: for each batch the indices of its training sequences. `learning_rate`: the peak; None: the recipe's,
         else the method's own.
         """
+
+    def keep(self, share: float) -> None:
+        """Put the method's weights between where they were before `learn` and where they are: 1 leaves them there."""
 
 
 class Trial(Protocol):

@@ -64,23 +64,30 @@ def warm_start(
 
 
 def fit_head(assembly: Assembly, train: Iterable[Batch], strength: float) -> None:
-    """The same by one L2 strength that is given, on features as they are but of length 1 on average, in place.
+    """The same by one L2 strength that is given, on features of length 1 and without a bias, in place.
 
     No validation row is looked at. Of few rows features keep their variance: that of a few would be taken for all of
-    it (BANKING77 and CLINC150 by all-MiniLM-L6-v2, 1 to 8 rows of each label: 0 to 3 points better). Raises
-    Unsupported for a head without such a fit.
+    it. Their lengths say little of the label, and names are shorter texts than rows: with every one of length 1,
+    and no bias, so that no length changes an answer, there are more right ones (BANKING77 by all-MiniLM-L6-v2, names
+    among 1, 2, 4, 8, 16 rows of each label: +3.8, +2.8, +1.8, +0.6, +1.4 points). Raises Unsupported for a head
+    without such a fit.
     """
     linear = assembly.head.linear(assembly.layer)
     if linear is None:
         raise Unsupported(f"head {assembly.head.name!r} has no linear layer that can be fitted before training")
     features, labels = collect(assembly, train)
     usual = features.norm(dim=1).mean()
-    loss_of = partial(assembly.head.convex_loss, assembly.layer)
     [(weight, bias)] = fit(
-        features / usual, labels, linear.out_features, strengths=(strength,), loss_of=loss_of, iterations=200
+        nn.functional.normalize(features, dim=1),
+        labels,
+        linear.out_features,
+        strengths=(strength,),
+        loss_of=partial(assembly.head.convex_loss, assembly.layer),
+        iterations=200,
+        biased=False,
     )
     with torch.no_grad():
-        linear.weight.copy_(weight / usual)
+        linear.weight.copy_(weight / usual)  # a text of the usual length is answered with the fit's own probabilities
         linear.bias.copy_(bias)
 
 
@@ -107,14 +114,19 @@ def fit(
     strengths: Sequence[float] = STRENGTHS,
     loss_of: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
     iterations: int = 60,
+    biased: bool = True,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(N, F), N targets -> for each strength the weight (C, F) and bias (C,) of least loss + strength |W|^2 / 2."""
+    """(N, F), N targets -> for each strength the weight (C, F) and bias (C,) of least loss + strength |W|^2 / 2.
+
+    `biased`: whether there is a bias, which is 0 otherwise.
+    """
     features, labels = features.clone(), labels.clone()  # out of inference mode
     weight = torch.zeros(classes, features.shape[1], device=features.device, requires_grad=True)
-    bias = torch.zeros(classes, device=features.device, requires_grad=True)
+    bias = torch.zeros(classes, device=features.device, requires_grad=biased)
+    learning = [weight, bias] if biased else [weight]
     for strength in strengths:
         solver: Any = torch.optim.LBFGS(
-            [weight, bias], max_iter=iterations, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-7
+            learning, max_iter=iterations, history_size=10, line_search_fn="strong_wolfe", tolerance_change=1e-7
         )
 
         def loss(strength: float = strength, solver: Any = solver) -> Tensor:

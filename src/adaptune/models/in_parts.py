@@ -47,7 +47,7 @@ class OnFeatures(Assembly):
     def forward(self, batch: Batch) -> LossSum:
         features = self.head.features(self.layer, self.hidden(batch), batch)
         assert features is not None and batch.labels is not None, "such heads read features of labelled rows"
-        return self._loss(features, batch.labels)
+        return self._loss(features, batch.labels, batch.rows)
 
     def _hidden(self, batch: Batch) -> Tensor:
         if len(batch.rows) <= PART or batch.decoder_ids is not None:

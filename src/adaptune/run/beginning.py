@@ -61,7 +61,9 @@ class Beginning:
     def __init__(self, kitchen: Kitchen) -> None:
         self._kitchen = kitchen
         self._added: list[Encoded] = []
-        """Sequences that follow the training rows."""
+        """Sequences that follow the training rows, numbered on from these."""
+        self._was: dict[str, Tensor] = {}
+        """The method's weights before they learned."""
 
     @property
     def labels(self) -> Labels:
@@ -87,7 +89,10 @@ class Beginning:
         return np.concatenate([label for label in labels if label is not None])
 
     def features(self, part: Literal["train", "valid"]) -> tuple[Tensor, Tensor]:
-        return collect(self._kitchen.assembly, self._in_order(part))
+        rows: list[Tensor] = []
+        features, targets = collect(self._kitchen.assembly, _noting(self._in_order(part), rows))
+        order = torch.cat(rows).argsort(stable=True).to(features.device)
+        return (features[order], targets[order]) if len(order) == len(features) else (features, targets)
 
     @torch.inference_mode()
     def features_of(self, texts: Sequence[str]) -> Tensor:
@@ -129,16 +134,25 @@ class Beginning:
         fit_head(self._kitchen.assembly, self._in_order("train"), strength)
 
     def add(self, texts: Sequence[tuple[str, str]]) -> None:
-        self._added += self._encoded([Text(text, None, OfSequence(label)) for text, label in texts])
+        first = self.rows("train") + len(self._added)
+        found = self._encoded([Text(text, None, OfSequence(label)) for text, label in texts])
+        self._added += [replace(one, row=first + one.row) for one in found]
 
     def learn(self, loss: LossOfFeatures, plan: Sequence[Array], *, learning_rate: float | None) -> Iterator[Taken]:
         kitchen, own = self._kitchen, self._kitchen.assembly
+        self._was = {name: tensor.detach().clone() for name, tensor in own.method.state(own.trunk).items()}
         under = OnFeatures.of(own, loss, seed=self.seed)
         batches = _Planned(self._training, plan, own.backbone.tokenizer.pad_token_id)
         settings = {"epochs": 1, "max_steps": None, "accumulate": 1, "prune": 0.0, "unfreeze": 0.0}
         settings |= {"learning_rate": learning_rate} if learning_rate is not None else {}
         for step in train(under, batches, kitchen.recipe.train.model_copy(update=settings), seed=self.seed):
             yield Taken(step.number, step.total, step.loss, step.tokens)
+
+    def keep(self, share: float) -> None:
+        own = self._kitchen.assembly
+        now = own.method.state(own.trunk)
+        between = {name: was + share * (now[name] - was) for name, was in self._was.items()}
+        own.method.load(own.trunk, between)
 
     @property
     def _training(self) -> list[Encoded]:
@@ -160,15 +174,23 @@ class Beginning:
         return replace(encoder_of(self._kitchen.assembly), approach=Finetune())(rows)
 
 
+def _noting(batches: Iterator[Batch], rows: list[Tensor]) -> Iterator[Batch]:
+    """The same batches; the row of each of their sequences is put into a list."""
+    for batch in batches:
+        rows.append(batch.rows)
+        yield batch
+
+
 class _Planned:
-    """Batches as planned, in one pass."""
+    """Batches as planned, in one pass; their rows are the plan's indices."""
 
     def __init__(self, encoded: Sequence[Encoded], plan: Sequence[Array], pad: int) -> None:
         self._encoded, self._plan, self._pad = encoded, plan, pad
 
     def __call__(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         for indices in self._plan[skip:]:
-            yield collate([self._encoded[index] for index in indices.tolist()], self._pad)
+            batch = collate([self._encoded[index] for index in indices.tolist()], self._pad)
+            yield replace(batch, rows=torch.from_numpy(indices))
 
     def per_epoch(self) -> int:
         return len(self._plan)

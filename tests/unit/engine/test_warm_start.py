@@ -103,17 +103,18 @@ def test_a_head_without_a_linear_optimum_is_left_alone(
     assert torch.equal(assembly.layer.weight, before)
 
 
-def test_by_one_given_strength_the_layer_is_at_its_optimum_on_features_of_length_1_on_average(
+def test_by_one_given_strength_the_layer_is_at_its_optimum_on_features_of_length_1_without_a_bias(
     toy: Toys, toy_batches: Toys
 ) -> None:
     assembly, train = toy(), toy_batches(30)
     fit_head(assembly, train(0), 1e-3)
     features, labels = collect(assembly, train(0))
-    usual = float(features.norm(dim=1).mean())
+    units = features / features.norm(dim=1, keepdim=True)
     # Of two labels scikit-learn has one vector, the difference of our two: its square is twice the sum of theirs.
-    model = LogisticRegression(C=2 / (1e-3 * len(labels)), tol=1e-8, max_iter=10_000)
-    model.fit((features / usual).double().numpy(), labels.numpy())
+    model = LogisticRegression(C=2 / (1e-3 * len(labels)), fit_intercept=False, tol=1e-8, max_iter=10_000)
+    model.fit(units.double().numpy(), labels.numpy())
     with torch.no_grad():
-        outputs = assembly.head.linear(assembly.layer)(features)
-    expected = torch.from_numpy(model.predict_proba((features / usual).double().numpy())).float()
+        outputs = assembly.head.linear(assembly.layer)(units * features.norm(dim=1).mean())
+    expected = torch.from_numpy(model.predict_proba(units.double().numpy())).float()
     torch.testing.assert_close(outputs.softmax(dim=1), expected, rtol=0, atol=5e-3)
+    assert not bool(assembly.layer.bias.any())

@@ -93,7 +93,7 @@ def test_a_run_shows_what_it_stands_on(run: Folder) -> None:
     text = " ".join(page.parts)
     for said in ("1,234 of 100k (1.2%)", "after step 4 of 6", "512 MB", "adaptune train recipe.yaml", "rank=4"):
         assert said in text
-    assert "10–19 characters" in text  # a quarter of the rows, by their length
+    assert "10–20 characters" in text  # a quarter of the rows, by their length
     assert sum(tag == "svg" for tag, _ in page.elements) == 8
     assert "/home/someone" not in text
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import adaptune
@@ -52,7 +52,7 @@ def comparison_page(path: Path, words: Words) -> Page:
 
 def _sections(files: ComparisonFiles, words: Words) -> Iterator[Section]:
     of = Compared(files.found, words)
-    parts = {
+    parts: dict[str, Iterable[Block]] = {
         "table": of.table() if files.found else (),
         "pareto": of.costs(),
         "pairs": of.pairs(),
@@ -75,7 +75,7 @@ def _verdict(files: ComparisonFiles, words: Words) -> Verdict:
         return Verdict("warn", words("compare.unfinished"), sentences)
     broken = [row["name"] for row in found["candidates"] if row["status"] in ("failed", "refused", "out of time")]
     if verdict is None:
-        sentences = [words("compare.failed", names=words.list(broken))] if broken else []
+        sentences = [words("compare.failed", names=words.joined(broken))] if broken else []
         return Verdict("warn", words("compare.no_verdict"), sentences)
     headline, *sentences = verdict["chinese" if words.language == "zh" else "english"]
     return Verdict("good" if verdict["worth_it"] else "bad", headline, sentences, list(_figures(found, words)))
@@ -196,7 +196,7 @@ def _plan(files: ComparisonFiles, words: Words) -> Iterator[Block]:
         pairs = [
             (words("plan.steps"), words("plan.of_steps", steps=plan["steps"], of=plan["of_steps"])),
             (words("plan.every"), str(plan["every"])),
-            (words("plan.rounds"), words.list([str(step) for step in rounds]) or "–"),
+            (words("plan.rounds"), words.joined([str(step) for step in rounds]) or "–"),
             (words("plan.finalists"), str(plan["finalists"])),
             (words("plan.seeds"), str(plan["seeds"])),
         ]

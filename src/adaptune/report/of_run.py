@@ -37,7 +37,7 @@ def run_page(path: Path, words: Words) -> Page:
         verdict=verdict_of(files, tasks, words),
         sections=sections,
         made=words("page.made", version=adaptune.__version__),
-        missing=missing_of(files, words),
+        missing=[*missing_of(files, words), *_missing_of_tasks(files, tasks, words)],
     )
 
 
@@ -202,12 +202,17 @@ def environment_facts(files: RunFiles, words: Words) -> list[tuple[str, str]]:
 
 def missing_of(files: RunFiles, words: Words) -> list[str]:
     """What is not there, or not whole, as sentences; called when all else was read."""
-    of_several = {"predictions.jsonl", "errors.jsonl"} if files.settings.get("tasks") else set()
     return [
         words(f"missing.{why}", file=file, what=words.name("file", file))
         for file, why in sorted(files.reader.missing.items())
-        if file not in of_several and not (file == files.folder.rejected.name and why == "absent")
+        if not (file == files.folder.rejected.name and why == "absent")
     ]
+
+
+def _missing_of_tasks(files: RunFiles, tasks: Sequence[OfTask], words: Words) -> Iterator[str]:
+    for task in tasks:
+        if task.files is not files:
+            yield from (words("verdict.task", name=task.name, text=text) for text in missing_of(task.files, words))
 
 
 def short(name: str) -> str:

@@ -95,7 +95,7 @@ class Compared:
         unknown = {"memory_mb": "memory", "latency_ms": "latency"}
         names = [self.words(f"pareto.{name}") for cost, name in unknown.items() if cost not in known]
         if names:
-            yield Paragraph(self.words("pareto.unmeasured", names=self.words.list(names)), "soft")
+            yield Paragraph(self.words("pareto.unmeasured", names=self.words.joined(names)), "soft")
 
     def _pareto(self, cost: str, rows: Sequence[Record]) -> Picture:
         words, size = self.words, 1e6 if cost == "bytes" else 1.0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import adaptune
-from adaptune.report.document import Block, Cell, Code, Facts, Page, Paragraph, Section, Table
+from adaptune.report.document import Block, Cell, Code, Facts, Page, Paragraph, Section, Table, Tone
 from adaptune.report.learning import learning
 from adaptune.report.of_task import OfTask, sections_of
 from adaptune.report.read import Record, RunFiles, read_run
@@ -19,6 +19,8 @@ MOST_CLASSES = 40
 """That the table of counts lists."""
 MOST_ROWS = 5
 """Rows that a finding names."""
+TONES: Mapping[str, Tone] = {"error": "bad", "warning": "warn"}
+"""Of a finding's level."""
 PLAIN = frozenset(("name", "start"))
 """Of a method what is no setting."""
 
@@ -129,8 +131,7 @@ def _findings(findings: Sequence[Record], words: Words) -> Iterator[Block]:
         more = len(named) + int(one.get("unnamed_rows", 0)) - MOST_ROWS
         where = "; ".join(named[:MOST_ROWS]) + (words("data.and_more", count=f"{more:,}") if more > 0 else "")
         level = str(one.get("level", "note"))
-        tone = {"error": "bad", "warning": "warn"}.get(level, "soft")
-        rows.append([Cell(words.name("level", level), tone), str(one.get("text", "")), where])  # type: ignore[arg-type]
+        rows.append([Cell(words.name("level", level), TONES.get(level, "soft")), str(one.get("text", "")), where])
     head = [words("data.finding"), words("data.what"), words("data.where")]
     yield Table(head, rows, words("data.findings"), words=3)
 

@@ -178,10 +178,6 @@ class ComparisonFiles:
         """Of its folder."""
         return self.path.resolve().name
 
-    def run(self, folder: str) -> RunFiles | None:
-        """By its folder, relative to the comparison's."""
-        return next((one for one in self.runs if one.folder.path == self.path / folder), None)
-
 
 def read_comparison(path: Path) -> ComparisonFiles:
     """A comparison's folder."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from huggingface_hub import EvalResult, ModelCardData
 
 from adaptune.bundle.config import BundleConfig
+from adaptune.bundle.made import Made, beside_of, data_of, limits_of, reproduce_of, use_of
 from adaptune.bundle.manifest import Manifest
 from adaptune.core.phrases import calibration_lines
 
@@ -48,10 +49,18 @@ model = adaptune.load("path/to/this/folder")
 print(model.predict(["Some text."]))
 ```
 {peft}
+## Intended use
+
+{use}
+
+## Limits
+
+{limits}
+{data}
 ## Scores
 
-{scores}
-{calibration}{label_names}
+{scores}{beside}
+{calibration}{label_names}{reproduce}
 Written by adaptune {version} on {created}.
 """
 
@@ -67,22 +76,28 @@ The trunk alone, without the head, also loads with peft:
 """
 
 
-def card(manifest: Manifest, config: BundleConfig, *, metric: str, peft: bool) -> str:
-    """The whole text of README.md; `metric` is the one that the task is judged by."""
+def card(manifest: Manifest, config: BundleConfig, *, metric: str, peft: bool, made: Made | None = None) -> str:
+    """The whole text of README.md; `metric` is the one that the task is judged by, `made` what it came from."""
     part = manifest.part
     task = str(part.task["name"])
+    what = PIPELINES.get(task, task).replace("-", " ")
     name = config.name or f"{short_name(manifest.base.name)}, {task}"
     return _CARD.format(
         metadata=_metadata(manifest, config, name=name, peft=peft).to_yaml(),
         name=name,
-        task=PIPELINES.get(task, task).replace("-", " ").capitalize(),
+        task=what.capitalize(),
         labels=f" with {len(part.labels)} labels" if part.labels else "",
         method=manifest.method["name"],
         base=base_of(manifest),
         fingerprint=manifest.base.fingerprint,
         peft=PEFT if peft else "",
+        use=use_of(part, config, what),
+        limits=limits_of(manifest, made),
+        data=data_of(made, config),
         scores=score_table(manifest, metric),
+        beside=beside_of(made),
         calibration=calibration_of(manifest),
+        reproduce=reproduce_of(made),
         label_names=_LABELS.format(", ".join(f"`{label}`" for label in part.labels)) if part.labels else "",
         version=manifest.adaptune,
         created=manifest.created,

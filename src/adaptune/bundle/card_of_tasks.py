@@ -17,6 +17,7 @@ from adaptune.bundle.card import (
     short_name,
 )
 from adaptune.bundle.config import BundleConfig
+from adaptune.bundle.made import Made, data_of, limits_of, reproduce_of, use_of
 from adaptune.bundle.manifest import Manifest
 
 _CARD = """\
@@ -39,20 +40,28 @@ model = adaptune.load("path/to/this/folder")
 print(model.predict(["Some text."], task="{first}"))
 print(model.predict(["Some text."]))  # the answers of all tasks, by their names
 ```
-{peft}
-{tasks}
+{peft}{data}
+{tasks}{reproduce}
 Written by adaptune {version} on {created}.
 """
 
 _TASK = """\
 ## {name}: {task}{labels}
 
+{use}
+
 {scores}
-{calibration}{label_names}"""
+{calibration}{label_names}
+Limits:
+
+{limits}
+"""
 
 
-def card_of_tasks(manifest: Manifest, config: BundleConfig, *, metrics: Mapping[str, str], peft: bool) -> str:
-    """The whole text of README.md; `metrics`: of each task the one that it is judged by."""
+def card_of_tasks(
+    manifest: Manifest, config: BundleConfig, *, metrics: Mapping[str, str], peft: bool, made: Made | None = None
+) -> str:
+    """The whole text of README.md; `metrics`: of each task the one that it is judged by, `made` what it came from."""
     name = config.name or f"{short_name(manifest.base.name)}, {', '.join(manifest.names)}"
     return _CARD.format(
         metadata=_metadata(manifest, config, name=name, peft=peft).to_yaml(),
@@ -63,17 +72,22 @@ def card_of_tasks(manifest: Manifest, config: BundleConfig, *, metrics: Mapping[
         fingerprint=manifest.base.fingerprint,
         first=manifest.names[0],
         peft=PEFT if peft else "",
-        tasks="\n".join(_task(manifest.alone(task), task, metrics[task]) for task in manifest.names),
+        data=data_of(made, config),
+        tasks="\n".join(_task(manifest.alone(task), config, task, metrics[task]) for task in manifest.names),
+        reproduce=reproduce_of(made),
         version=manifest.adaptune,
         created=manifest.created,
     )
 
 
-def _task(alone: Manifest, name: str, metric: str) -> str:
+def _task(alone: Manifest, config: BundleConfig, name: str, metric: str) -> str:
     kind, labels = str(alone.part.task["name"]), alone.part.labels
+    what = PIPELINES.get(kind, kind).replace("-", " ")
     return _TASK.format(
         name=name,
-        task=PIPELINES.get(kind, kind).replace("-", " "),
+        task=what,
+        use=use_of(alone.part, config, what),
+        limits=limits_of(alone, None),
         labels=f" with {len(labels)} labels" if labels else "",
         scores=score_table(alone, metric),
         calibration=calibration_of(alone),

@@ -14,6 +14,7 @@ from adaptune.bundle.card import card
 from adaptune.bundle.card_of_tasks import card_of_tasks
 from adaptune.bundle.config import BundleConfig
 from adaptune.bundle.golden import dtype_of, make_golden
+from adaptune.bundle.made import Made
 from adaptune.bundle.manifest import (
     FORMAT,
     MANIFEST,
@@ -55,12 +56,13 @@ def save_bundle(
     gguf_file: str | None = None,
     lineage: Sequence[Ancestor] = (),
     reference: Reference | None = None,
+    made: Made | None = None,
 ) -> Manifest:
     """Write a bundle to `folder`, in the place of an earlier one.
 
     `columns`: the task's name of a column -> the name that the training files gave it. `scores` by split. `gguf_file`
-    as the recipe's model section names it. `reference`: how validation rows look to it. Raises BundleError where the
-    folder holds other files.
+    as the recipe's model section names it. `reference`: how validation rows look to it. `made`: what it came from, for
+    its card. Raises BundleError where the folder holds other files.
     """
     check_free(folder, MANIFEST)
     config = config or BundleConfig()
@@ -75,7 +77,7 @@ def save_bundle(
             lineage=tuple(lineage),
         )
         write_manifest(manifest, new)
-        text = card(manifest, config, metric=task.metric, peft=write_peft(assembly, new))
+        text = card(manifest, config, metric=task.metric, peft=write_peft(assembly, new), made=made)
         (new / CARD).write_text(text, encoding="utf-8")
         write_references({None: reference}, new)
     return manifest
@@ -98,6 +100,7 @@ def save_tasks(
     max_length: int,
     config: BundleConfig | None = None,
     gguf_file: str | None = None,
+    made: Made | None = None,
 ) -> Manifest:
     """Write the one bundle of several tasks to `folder`, as `save_bundle` does of one."""
     check_free(folder, MANIFEST)
@@ -110,7 +113,7 @@ def save_tasks(
         )
         write_manifest(manifest, new)
         metrics = {name: one.task.metric for name, one in tasks.items()}
-        text = card_of_tasks(manifest, config, metrics=metrics, peft=write_peft(joint.parts[0], new))
+        text = card_of_tasks(manifest, config, metrics=metrics, peft=write_peft(joint.parts[0], new), made=made)
         (new / CARD).write_text(text, encoding="utf-8")
         write_references({name: one.reference for name, one in tasks.items()}, new)
     return manifest

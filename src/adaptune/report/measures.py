@@ -14,8 +14,8 @@ from adaptune.evaluate.intervals import resampled
 
 SAMPLES = 500
 """Bootstrap samples behind each interval."""
-FEWEST = 10
-"""Rows of a bucket; fewer tell nothing."""
+FEWEST = 40
+"""Rows that are cut into quarters; fewer tell nothing."""
 
 Ends = tuple[float, float]
 
@@ -60,13 +60,15 @@ def by_length(
     counts: Sequence[Sequence[float]], characters: Sequence[int], metric_of: Metric, level: float
 ) -> list[Bucket]:
     """Quarters of the test rows by their length; none where there are too few rows, or all are of one length."""
+    if len(characters) < FEWEST:
+        return []
     lengths, of = np.array(characters), np.array(counts)
     edges = np.unique(np.quantile(lengths, [0.25, 0.5, 0.75], method="higher"))
     places = np.searchsorted(edges, lengths, side="left")
     found = []
     for place in range(len(edges) + 1):
         there = places == place
-        if there.sum() < FEWEST:
+        if not there.any():
             continue
         own = of[there]
         scores = resampled(own, metric_of, SAMPLES, np.random.default_rng(0))

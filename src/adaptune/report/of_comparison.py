@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import adaptune
-from adaptune.report.chart import Axis, Line, plot
+from adaptune.report.chart import Axis, Line, Point, plot
 from adaptune.report.document import (
     Beside,
     Block,
@@ -52,7 +52,7 @@ def comparison_page(path: Path, words: Words) -> Page:
 
 def _sections(files: ComparisonFiles, words: Words) -> Iterator[Section]:
     of = Compared(files.found, words)
-    parts = {
+    parts: dict[str, Iterable[Block]] = {
         "table": of.table() if files.found else (),
         "pareto": of.costs(),
         "pairs": of.pairs(),
@@ -75,10 +75,13 @@ def _verdict(files: ComparisonFiles, words: Words) -> Verdict:
         return Verdict("warn", words("compare.unfinished"), sentences)
     broken = [row["name"] for row in found["candidates"] if row["status"] in ("failed", "refused", "out of time")]
     if verdict is None:
-        sentences = [words("compare.failed", names=words.list(broken))] if broken else []
+        sentences = [words("compare.failed", names=words.joined(broken))] if broken else []
         return Verdict("warn", words("compare.no_verdict"), sentences)
-    headline, *sentences = verdict["chinese" if words.language == "zh" else "english"]
-    return Verdict("good" if verdict["worth_it"] else "bad", headline, sentences, list(_figures(found, words)))
+    figures, sentences = list(_figures(found, words)), verdict["chinese" if words.language == "zh" else "english"]
+    if verdict["worth_it"]:
+        return Verdict("good", sentences[0], sentences[1:], figures)
+    name = words.name("baseline", verdict["use"])
+    return Verdict("bad", words("compare.not_worth_it", name=name), sentences, figures)
 
 
 def _figures(found: Record, words: Words) -> Iterator[Figure]:
@@ -101,17 +104,14 @@ def _figures(found: Record, words: Words) -> Iterator[Figure]:
 
 def _learning(files: ComparisonFiles, words: Words) -> Iterator[Block]:
     """Validation scores of every candidate's first seed."""
-    runs = _first_runs(files)
-    metric = str(files.found.get("watched") or next((found for _, run in runs if (found := watched_of(run))), ""))
+    metric = str(files.found.get("watched") or next((found for run in files.runs if (found := watched_of(run))), ""))
     pictures = []
-    for over, name in (("step", "learning.step"), ("seconds", "learning.seconds")):
-        curves = [(called, curve_of(run, metric, over)) for called, run in runs]
-        lines = [
-            Line(called, points, number % 7, dots=True) for number, (called, points) in enumerate(curves) if points
-        ]
+    for over in ("step", "seconds"):
+        curves = _curves(files, metric, over)
+        lines = [Line(name, points, number, dots=True) for number, (name, points) in enumerate(curves) if points]
         if any(len(line.points) > 1 for line in lines):
             up = Axis(words.name("metric", metric), lambda value: words.tick(metric, value))
-            across = Axis(words(name), lambda value: f"{value:,.0f}")
+            across = Axis(words(f"learning.{over}"), lambda value: f"{value:,.0f}")
             title = words(f"learning.over_{over}", metric=words.name("metric", metric))
             pictures.append(Picture(plot(lines, across, up), title))
     if pictures:
@@ -119,14 +119,17 @@ def _learning(files: ComparisonFiles, words: Words) -> Iterator[Block]:
         yield Paragraph(words("learning.rounds"), "soft")
 
 
-def _first_runs(files: ComparisonFiles) -> list[tuple[str, RunFiles]]:
-    """A run of each candidate by its name, in the order of the table; before there is one, by its folder's."""
+def _curves(files: ComparisonFiles, metric: str, over: str) -> list[tuple[str, list[Point]]]:
+    """By the candidates' names, in the order of the table; before there is a table, by their folders'."""
     if files.found:
-        of = [(row["name"], row["runs"][0]["folder"]) for row in files.found["candidates"] if row["runs"]]
-        return [(name, run) for name, folder in of if (run := files.run(folder)) is not None]
-    found: dict[str, RunFiles] = {}
+        rows = files.found["candidates"]
+        return [
+            (row["name"], [(point[over], point["score"]) for point in row["runs"][0]["curve"]] if row["runs"] else [])
+            for row in rows
+        ]
+    found: dict[str, list[Point]] = {}
     for run in files.runs:
-        found.setdefault(run.folder.path.parent.name, run)
+        found.setdefault(run.folder.path.parent.name, curve_of(run, metric, over))
     return list(found.items())
 
 
@@ -196,7 +199,7 @@ def _plan(files: ComparisonFiles, words: Words) -> Iterator[Block]:
         pairs = [
             (words("plan.steps"), words("plan.of_steps", steps=plan["steps"], of=plan["of_steps"])),
             (words("plan.every"), str(plan["every"])),
-            (words("plan.rounds"), words.list([str(step) for step in rounds]) or "–"),
+            (words("plan.rounds"), words.joined([str(step) for step in rounds]) or "–"),
             (words("plan.finalists"), str(plan["finalists"])),
             (words("plan.seeds"), str(plan["seeds"])),
         ]

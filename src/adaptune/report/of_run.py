@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import adaptune
-from adaptune.report.document import Block, Cell, Code, Facts, Page, Paragraph, Section, Table
+from adaptune.report.document import Block, Cell, Code, Facts, Page, Paragraph, Section, Table, Tone
 from adaptune.report.learning import learning
 from adaptune.report.of_task import OfTask, sections_of
 from adaptune.report.read import Record, RunFiles, read_run
@@ -19,6 +19,8 @@ MOST_CLASSES = 40
 """That the table of counts lists."""
 MOST_ROWS = 5
 """Rows that a finding names."""
+TONES: Mapping[str, Tone] = {"error": "bad", "warning": "warn"}
+"""Of a finding's level."""
 PLAIN = frozenset(("name", "start"))
 """Of a method what is no setting."""
 
@@ -37,7 +39,7 @@ def run_page(path: Path, words: Words) -> Page:
         verdict=verdict_of(files, tasks, words),
         sections=sections,
         made=words("page.made", version=adaptune.__version__),
-        missing=missing_of(files, words),
+        missing=[*missing_of(files, words), *_missing_of_tasks(files, tasks, words)],
     )
 
 
@@ -129,8 +131,7 @@ def _findings(findings: Sequence[Record], words: Words) -> Iterator[Block]:
         more = len(named) + int(one.get("unnamed_rows", 0)) - MOST_ROWS
         where = "; ".join(named[:MOST_ROWS]) + (words("data.and_more", count=f"{more:,}") if more > 0 else "")
         level = str(one.get("level", "note"))
-        tone = {"error": "bad", "warning": "warn"}.get(level, "soft")
-        rows.append([Cell(words.name("level", level), tone), str(one.get("text", "")), where])  # type: ignore[arg-type]
+        rows.append([Cell(words.name("level", level), TONES.get(level, "soft")), str(one.get("text", "")), where])
     head = [words("data.finding"), words("data.what"), words("data.where")]
     yield Table(head, rows, words("data.findings"), words=3)
 
@@ -202,12 +203,17 @@ def environment_facts(files: RunFiles, words: Words) -> list[tuple[str, str]]:
 
 def missing_of(files: RunFiles, words: Words) -> list[str]:
     """What is not there, or not whole, as sentences; called when all else was read."""
-    of_several = {"predictions.jsonl", "errors.jsonl"} if files.settings.get("tasks") else set()
     return [
         words(f"missing.{why}", file=file, what=words.name("file", file))
         for file, why in sorted(files.reader.missing.items())
-        if file not in of_several and not (file == files.folder.rejected.name and why == "absent")
+        if not (file == files.folder.rejected.name and why == "absent")
     ]
+
+
+def _missing_of_tasks(files: RunFiles, tasks: Sequence[OfTask], words: Words) -> Iterator[str]:
+    for task in tasks:
+        if task.files is not files:
+            yield from (words("verdict.task", name=task.name, text=text) for text in missing_of(task.files, words))
 
 
 def short(name: str) -> str:

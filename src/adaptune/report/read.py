@@ -15,18 +15,21 @@ from adaptune.core.errors import AdaptuneError
 from adaptune.core.run_folder import RunDir
 
 Record = Mapping[str, Any]
-Why = Literal["absent", "damaged"]
+Why = Literal["absent", "damaged", "large"]
 
 COMPARISON, PLAN, RUNS = "comparison.json", "plan.json", "runs"
 """What a comparison's folder holds."""
+MOST_BYTES = 64_000_000
+"""Of a file of lines: with these a page takes a second or two."""
 
 
 @dataclass(slots=True)
 class Reader:
-    """Reads files and remembers what it did not find."""
+    """Reads files, each once, and remembers what it did not find."""
 
     missing: dict[str, Why] = field(default_factory=dict)
     """By the file's name."""
+    _read: dict[Path, list[Record]] = field(default_factory=dict)
 
     def mapping(self, file: Path) -> Record:
         """A JSON object; empty where it is not there, or not whole."""
@@ -43,9 +46,14 @@ class Reader:
         return found
 
     def lines(self, file: Path) -> list[Record]:
-        """One JSON object a line; those that are not whole are left out."""
-        content = self._content(file)
-        return [] if content is None else list(self._records(file.name, content))
+        """One JSON object a line; those that are not whole are left out, and so are files that take long to read."""
+        if file not in self._read:
+            large = file.is_file() and file.stat().st_size > MOST_BYTES
+            content = None if large else self._content(file)
+            self._read[file] = [] if content is None else list(self._records(file.name, content))
+            if large:
+                self.missing[file.name] = "large"
+        return self._read[file]
 
     def text(self, file: Path) -> str:
         """The whole of it."""
@@ -169,10 +177,6 @@ class ComparisonFiles:
     def name(self) -> str:
         """Of its folder."""
         return self.path.resolve().name
-
-    def run(self, folder: str) -> RunFiles | None:
-        """By its folder, relative to the comparison's."""
-        return next((one for one in self.runs if one.folder.path == self.path / folder), None)
 
 
 def read_comparison(path: Path) -> ComparisonFiles:

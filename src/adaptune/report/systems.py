@@ -27,7 +27,7 @@ class Compared:
         self.baselines: Sequence[Record] = sorted(found.get("baselines") or (), key=lambda one: -one["score"])
         self.differences: Sequence[Record] = found.get("differences") or ()
         self.verdict: Record = found.get("verdict") or {}
-        self.colours = {row["name"]: number % 7 for number, row in enumerate(self.candidates)}
+        self.colours = {row["name"]: number for number, row in enumerate(self.candidates)}
 
     def table(self) -> Iterator[Block]:
         """Every candidate and every baseline as a row, by their scores; those without one at the end."""
@@ -61,7 +61,14 @@ class Compared:
         name = capital(self.words.name("baseline", row["name"]))
         used = row["name"] == self.verdict.get("use")
         tone: Tone = "good" if used else "soft"
-        return [Cell(name, tone, note=self.words("table.baseline")), *self._measured(row), "–", "–", "–", "–"]
+        return [
+            Cell(name, tone, note=self.words("status.use_baseline" if used else "table.baseline")),
+            *self._measured(row),
+            "–",
+            "–",
+            "–",
+            "–",
+        ]
 
     def _measured(self, row: Record) -> list[str | Cell]:
         if row["score"] is None:
@@ -74,7 +81,7 @@ class Compared:
         if row["name"] == self.verdict.get("use"):
             return self.words("status.use")
         if alike:
-            return self.words("status.alike")
+            return self.words("status.best" if row["name"] == self.verdict["best"] else "status.alike")
         score = "–" if row["valid"] is None else self.words.score(self.watched, row["valid"])
         return self.words(
             f"status.{row['status']}",
@@ -95,7 +102,7 @@ class Compared:
         unknown = {"memory_mb": "memory", "latency_ms": "latency"}
         names = [self.words(f"pareto.{name}") for cost, name in unknown.items() if cost not in known]
         if names:
-            yield Paragraph(self.words("pareto.unmeasured", names=self.words.list(names)), "soft")
+            yield Paragraph(self.words("pareto.unmeasured", names=self.words.joined(names)), "soft")
 
     def _pareto(self, cost: str, rows: Sequence[Record]) -> Picture:
         words, size = self.words, 1e6 if cost == "bytes" else 1.0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from adaptune.report.document import Figure, Verdict
+from adaptune.report.document import Figure, Tone, Verdict
 from adaptune.report.of_task import OfTask
 from adaptune.report.read import RunFiles
 from adaptune.report.words import Words, megabytes, parameters
 
 FEW = 200
 """Test rows; with fewer a verdict says how little they tell."""
+WORST_FIRST: tuple[Tone, ...] = ("bad", "warn", "", "good")
 CALIBRATED = 0.05
 """Expected calibration error up to which probabilities may be taken as they are."""
 
@@ -26,13 +27,13 @@ def verdict_of(files: RunFiles, tasks: Sequence[OfTask], words: Words) -> Verdic
         [found] = each
         sentences = [*found.sentences, *_training(files, words)]
         return Verdict(found.tone, found.headline, sentences, figures_of(files, tasks, words))
-    tone = next((tone for tone in ("bad", "warn", "") if any(one.tone == tone for one in each)), "good")
+    tone = next((tone for tone in WORST_FIRST if any(one.tone == tone for one in each)), "good")
     sentences = [
         words("verdict.task", name=task.name, text=" ".join([one.headline, *one.sentences]))
         for task, one in zip(tasks, each, strict=True)
     ]
     headline = words("verdict.several", count=len(each), good=sum(one.tone == "good" for one in each))
-    return Verdict(tone, headline, [*sentences, *_training(files, words)], figures_of(files, tasks, words))  # type: ignore[arg-type]
+    return Verdict(tone, headline, [*sentences, *_training(files, words)], figures_of(files, tasks, words))
 
 
 def _of_task(of: OfTask) -> Verdict:

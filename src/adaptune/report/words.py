@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -83,7 +84,7 @@ class Words:
             return self("minutes", minutes=minutes, seconds=seconds)
         return self("hours", hours=minutes // 60, minutes=minutes % 60)
 
-    def list(self, names: list[str]) -> str:
+    def joined(self, names: Sequence[str]) -> str:
         """Names one after another."""
         return self("comma").join(names)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from adaptune.bundle.made import Made
 from adaptune.bundle.save import Taught, save_bundle, save_tasks
 from adaptune.core.backbone import Backbone
 from adaptune.core.environment import environment
@@ -16,13 +17,14 @@ from adaptune.prepare import Prepared, naming, prepare, prepare_tasks
 from adaptune.recipe import MultiTask, Recipe, read_recipe
 from adaptune.run.finished import Clock, Run, finished_report
 from adaptune.run.kitchen import Kitchen, set_up
-from adaptune.run.measuring import measure, report_of
+from adaptune.run.measuring import made_of, measure, report_of
 from adaptune.run.referring import reference
 from adaptune.run.together import (
     learn_together,
     record_of_tasks,
     rejected_of_tasks,
     report_of_tasks,
+    rows_of_tasks,
     set_up_tasks,
 )
 from adaptune.run.training import learn
@@ -79,6 +81,7 @@ def finish(kitchen: Kitchen, fit: Fit, folder: RunDir, clock: Clock) -> Run:
             gguf_file=recipe.model.gguf_file,
             lineage=kitchen.lineage,
             reference=reference(kitchen),
+            made=made_of(kitchen, results),
         )
     report = report_of(kitchen, fit, results) | clock.record()
     folder.write_report(report)
@@ -129,6 +132,7 @@ def cook_shared(
             max_length=kitchens.joint.max_length,
             config=recipe.bundle,
             gguf_file=recipe.model.gguf_file,
+            made=Made(recipe.as_yaml(), rows_of_tasks(kitchens)),
         )
     report = report_of_tasks(kitchens, fit, results) | clock.record()
     folder.write_report(report)

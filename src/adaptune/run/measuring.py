@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from adaptune.bundle.answers import said_beside
+from adaptune.bundle.made import Made
 from adaptune.bundle.tally import characters
 from adaptune.core.run_folder import RunDir
 from adaptune.core.types import Answer, Example, Scores
@@ -104,6 +105,17 @@ def _answer_test(kitchen: Kitchen, folder: RunDir, name: str | None) -> list[Ans
     else:
         answers += kitchen.stream("test")
     return answers
+
+
+def made_of(kitchen: Kitchen, results: Results) -> Made:
+    """What the bundle's card tells of the run."""
+    metric, level, test = kitchen.recipe.task.metric, kitchen.recipe.evaluate.level, results.scores.get("test")
+    interval = ""
+    if test is not None and results.interval is not None and metric in test.values:
+        low, high = results.interval
+        interval = f"{metric} {test.values[metric]:.4f} ({level:.0%} interval {low:.4f} to {high:.4f})"
+    beside = {name: scores.values[metric] for name, scores in results.baselines.items()}
+    return Made(kitchen.recipe.as_yaml(), examples_of(kitchen), interval, beside)
 
 
 def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:

@@ -151,6 +151,11 @@ def rejected_of_tasks(prepared: Mapping[str, Prepared]) -> Iterator[dict[str, An
             yield {"task": name, "row": row.where, "reason": row.reason}
 
 
+def rows_of_tasks(kitchens: Kitchens) -> dict[str, int]:
+    """How many rows each part of each task has, by `TASK, PART`."""
+    return {f"{name}, {part}": count for name, of in kitchens.of.items() for part, count in examples_of(of).items()}
+
+
 def report_of_tasks(kitchens: Kitchens, fit: Fit, results: Mapping[str, Results]) -> dict[str, Any]:
     """The run in numbers, as report.json holds it; `valid` and `test` above the tasks are means over them."""
     recipe, mixing = kitchens.recipe, kitchens.mixing

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from adaptune.core.errors import AdaptuneError
-from adaptune.report import write
+from adaptune.core.run_folder import RunDir
+from adaptune.report import read, write
 from adaptune.report.words import FOLDER, Words, language_of_user
 from adaptune.report.write import add_report, write_report
 
-from .conftest import HTML, REPORT, Folder
+from .conftest import HTML, INTERVAL, RECIPE, REPORT, Folder
 
 
 class _Text(HTMLParser):
@@ -93,7 +94,7 @@ def test_a_run_shows_what_it_stands_on(run: Folder) -> None:
     text = " ".join(page.parts)
     for said in ("1,234 of 100k (1.2%)", "after step 4 of 6", "512 MB", "adaptune train recipe.yaml", "rank=4"):
         assert said in text
-    assert "10–19 characters" in text  # a quarter of the rows, by their length
+    assert "10–20 characters" in text  # a quarter of the rows, by their length
     assert sum(tag == "svg" for tag, _ in page.elements) == 8
     assert "/home/someone" not in text
 
@@ -127,7 +128,7 @@ def test_a_comparison_shows_its_verdict_and_every_system_as_a_row(comparison: Fo
         "Use bitfit. It is cheapest.",
         "Best on test rows: lora 90.0%",
         "bitfit the one to use 88.0%",
-        "lora cannot be told from the best",
+        "lora scored best",
         "adapter stopped in round 1, accuracy 84.0% on validation rows",
         "Always the most frequent label baseline 50.0%",
         "less bitfit",
@@ -138,6 +139,15 @@ def test_a_comparison_shows_its_verdict_and_every_system_as_a_row(comparison: Fo
         assert said in text
     assert "at all" not in text  # of an error the first line
     assert f"refused: does not fit {HTML}" in text
+
+
+def test_a_comparison_in_which_training_is_not_worth_it_says_so_first(comparison: Folder) -> None:
+    verdict = {"use": "majority", "best": "lora", "alike": ["bitfit", "lora"], "worth_it": False}
+    folder = comparison(verdict=verdict | {"english": ["It is as good."], "chinese": ["同样好。"]})
+    text = _words(write_report(folder, language="en"))
+    assert "not worth it here: always the most frequent label is as good It is as good." in text
+    assert "Always the most frequent label baseline, the one to use" in text
+    assert "bitfit cannot be told from the best" in text
 
 
 def test_a_comparison_speaks_chinese(comparison: Folder) -> None:
@@ -211,6 +221,78 @@ def test_a_comparison_that_was_killed_yields_its_runs(comparison: Folder) -> Non
 def test_a_comparison_without_a_verdict_says_so(comparison: Folder) -> None:
     text = _words(write_report(comparison(verdict=None, bundle=None, differences=[]), language="en"))
     assert "No candidate came to its end" in text
+
+
+def test_a_file_that_takes_long_to_read_is_left_out_and_said(run: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = run()
+    monkeypatch.setattr(read, "MOST_BYTES", (folder / "predictions.jsonl").stat().st_size - 1)
+    text = _words(write_report(folder, language="en"))
+    assert "predictions.jsonl is too large to be read for a page" in text
+    assert "errors.jsonl" not in text.partition("Reproduce")[0]
+
+
+TASKS = "tasks:\n  reviews: {task: classify}\n  stars: {task: {name: regress}}\nmodel: org/tiny\nadapters: "
+
+
+def test_several_tasks_with_one_adapter_are_shown_one_after_another(run: Folder) -> None:
+    part = {key: value for key, value in REPORT.items() if key not in ("parameters", "training", "seconds")}
+    stars = part | {"task": "regress", "metric": "pearson", "interval": {**INTERVAL, "metric": "pearson"}}
+    stars |= {"test": {"pearson": 0.7}, "baseline": {}, "gains": {}, "per_class": {}, "confusion": {}}
+    folder = run(recipe=TASKS + "shared\n", adapters="shared", tasks={"reviews": part, "stars": stars})
+    text = _words(write_report(folder, language="en"))
+    assert "2 tasks; for 1 of them fine-tuning is worth it beyond chance" in text
+    assert "stars: Pearson's r 0.700 on test rows" in text
+    assert "Confusions: reviews" in text
+    assert "Confusions: stars" not in text
+
+
+def test_several_tasks_with_adapters_of_their_own_are_read_from_their_folders(run: Folder) -> None:
+    folder = run("both", recipe=TASKS + "separate\n", adapters="separate", tasks={"reviews": {}, "stars": {}})
+    run("both/reviews")
+    run("both/stars", recipe=RECIPE.replace("classify", "regress"), task="regress", per_class={})
+    (folder / "stars" / "scores.jsonl").unlink()
+    text = _words(write_report(folder, language="en"))
+    assert "Learning: reviews" in text
+    assert "stars: scores.jsonl is not there" in text
+
+
+KINDS: list[tuple[str, list[dict[str, Any]], str]] = [
+    ("regress", [{"expected": 1.0, "predicted": 1.5}, {"expected": 2.0, "predicted": 1.0}], "beside the prediction"),
+    ("rank", [], "Where the first right text stands"),
+    ("answer", [], "How much of the answer is right"),
+    ("translate", [{"expected": "ein Haus", "predicted": "ein Baum"}], "Lengths of the written texts"),
+]
+
+
+@pytest.mark.parametrize(("kind", "predictions", "says"), KINDS)
+def test_other_tasks_have_a_picture_of_their_own(
+    kind: str, predictions: list[dict[str, Any]], says: str, run: Folder
+) -> None:
+    folder = run(recipe=RECIPE.replace("classify", kind), task=kind, per_class={}, confusion={})
+    if predictions:
+        RunDir(folder).write_predictions(predictions)
+    assert says in _words(write_report(folder, language="en"))
+    assert says not in _words(write_report(folder, language="zh"))
+
+
+ERRORS: list[tuple[dict[str, Any], Any, Any, str]] = [
+    ({"words": ["in", "New", "York"]}, ["O", "B-place", "I-place"], ["O", "O", "B-place"], "New York place"),
+    ({"words": ["张", "三"]}, ["B-人", "I-人"], ["O", "O"], "张三 人"),
+    ({"words": ["a", "b"]}, ["O", "I-x"], ["O", "O"], "a/O b/I-x"),
+    ({"question": "which?", "options": ["red", "blue"]}, 1, 0, "Expected blue Predicted"),
+    ({"query": "q"}, [["right", 1.0]], [["wrong", 0.9], ["right", 0.5]], "wrong · right"),
+    ({"text": "t"}, ["a", "b"], [], "(none)"),
+    ({"text": "t"}, 2.0, 1.23456, "1.235"),
+    ({"messages": [{"role": "user", "content": "hello"}]}, "hi", "ho", "user: hello"),
+]
+
+
+@pytest.mark.parametrize(("given", "expected", "predicted", "says"), ERRORS)
+def test_errors_are_shown_as_people_read_them(
+    given: dict[str, Any], expected: Any, predicted: Any, says: str, run: Folder
+) -> None:
+    error = {"row": 1, "source": "t", "given": given, "expected": expected, "predicted": predicted, "probability": None}
+    assert says in _words(write_report(run(errors=[error]), language="en"))
 
 
 def test_a_folder_that_holds_neither_is_refused(tmp_path: Path) -> None:

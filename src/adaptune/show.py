@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from adaptune.compare.values import Comparison, Row, Tuning
     from adaptune.core.types import Scores
     from adaptune.labels.mistrust import Doubt, Mistrusted
+    from adaptune.labels.selftrain import SelfTraining
 
 
 _PARTS = (("validation", "valid"), ("test", "test"))
@@ -163,6 +164,22 @@ def _doubt_row(doubt: Doubt) -> Sequence[str]:
 
 def _label(label: Any) -> str:
     return label if isinstance(label, str) else ", ".join(label) or "none"
+
+
+def print_selftraining(found: SelfTraining) -> None:
+    """What each round added and scored, and which of them was best."""
+    rows = [
+        (
+            f"{one.number}{' (best)' * (one.number == found.best.number)}",
+            f"{sum(one.added.values()):,} of {found.pool:,}",
+            ", ".join(f"{label} {count:,}" for label, count in list(one.added.items())[:8])
+            + (", ..." if len(one.added) > 8 else ""),
+            f"{one.score:.4f}",
+        )
+        for one in found.rounds
+    ]
+    print_table([("round", "rows of the pool", "by label", f"validation {found.metric}"), *rows])
+    typer.echo(f"Ended: {found.ended}. {found.verdict}")
 
 
 def print_manifest(manifest: Manifest) -> None:

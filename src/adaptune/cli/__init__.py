@@ -257,6 +257,8 @@ def demo(
 app.command()(estimating.estimate)
 app.command()(comparing.compare)
 app.command()(comparing.tune)
+app.command()(relabelling.selftrain)
+app.command()(relabelling.distil)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)

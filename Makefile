@@ -16,8 +16,8 @@ WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-few results-zero \
-	results-compare results-statistics bench bench-throughput bench-quality bench-large bench-serving bench-generating \
-	bench-score bench-faults bench-techniques
+	results-compare results-statistics results-mistrusted results-unlabelled bench bench-throughput bench-quality \
+	bench-large bench-serving bench-generating bench-score bench-faults bench-techniques
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | while IFS="$$(printf '\t')" read -r name text; \
@@ -66,6 +66,14 @@ results-compare: $(VENV)/.core  ## the same with `adaptune compare` on three dat
 
 results-statistics: $(VENV)/.core  ## how often comparisons are wrong, on drawn answers (20 minutes of one core; needs no data)
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/false_better.py
+	@$(BIN)/python bench/tables.py
+
+results-mistrusted: $(VENV)/.dev  ## planted wrong labels that are found (ADAPTUNE_DATA=FOLDER, MODELS=FOLDER; 8 minutes of one thread)
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/mistrusted.py $(if $(MODELS),--models $(MODELS))
+	@$(BIN)/python bench/tables.py
+
+results-unlabelled: $(VENV)/.core  ## what rows without labels add: self-training and distillation (with the same settings)
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/unlabelled.py $(if $(MODELS),--models $(MODELS))
 	@$(BIN)/python bench/tables.py
 
 bench: bench-throughput bench-quality  ## both of the following, then docs/bench.md; give them a quiet machine

@@ -21,6 +21,14 @@ from compare_table import RACE_NAMES, RACES, STATISTICS_NAMES, about_statistics,
 from few_table import beside as few_beside
 from few_table import relations
 from few_table import section as few
+from label_table import (
+    MISTRUSTED_NAMES,
+    UNLABELLED_NAMES,
+    about_mistrusted,
+    about_unlabelled,
+    mistrusted_rows,
+    unlabelled_rows,
+)
 from serving_table import faults_section
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
@@ -64,6 +72,7 @@ def sections() -> Iterator[str]:
     if runs := load(RESULTS / "rates" / "wnut17"):
         yield rates(runs)
     yield from few_and_none()
+    yield from labels()
     served = load(RESULTS / "serving")
     if "serving/bundles" in served:
         yield serving(served["serving/bundles"])
@@ -88,6 +97,19 @@ def few_and_none() -> Iterator[str]:
     if runs := load(RESULTS / "episodes"):
         about, names, rows = relations(runs["episodes/fewrel-pubmed"])
         yield f"{about}\n{table(names, rows)}"
+
+
+def labels() -> Iterator[str]:
+    """Wrong labels that are found, and what rows without labels add."""
+    if runs := every("mistrusted"):
+        yield f"{about_mistrusted(runs)}\n{table(MISTRUSTED_NAMES, list(mistrusted_rows(runs)))}"
+    if runs := every("unlabelled"):
+        yield f"{about_unlabelled(runs)}\n{table(UNLABELLED_NAMES, list(unlabelled_rows(runs)))}"
+
+
+def every(group: str) -> list[Run]:
+    """The runs of all folders of a group."""
+    return [run for folder in sorted((RESULTS / group).glob("*")) for run in load(folder).values()]
 
 
 def tasks() -> dict[str, Run]:

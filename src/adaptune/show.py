@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from adaptune.compare.values import Comparison, Row, Tuning
     from adaptune.core.types import Scores
     from adaptune.labels.curve_values import Budget
+    from adaptune.labels.mistrust import Doubt, Mistrusted
+    from adaptune.labels.selftrain import SelfTraining
     from adaptune.labels.suggesting import Suggested
 
 
@@ -167,6 +169,64 @@ def print_tuning(found: Tuning) -> None:
         print_table([("", ""), *((name, f"{share:.0%} of what varies") for name, share in found.importances.items())])
     if found.best is not None:
         typer.echo(f"\nadaptune train {found.recipe} {' '.join(found.overrides)}")
+
+
+WIDEST = 60
+"""Characters of a text in a table."""
+
+
+def print_mistrusted(found: Mistrusted, *, most: int) -> None:
+    """The labels to look at again, as many as are asked for, then how much of each class can be trusted."""
+    of_words = any(doubt.word is not None for doubt in found.doubts)
+    what = f"{found.items:,} words in {found.rows:,} rows" if of_words else f"{found.rows:,} rows"
+    if not found.doubts:
+        typer.echo(f"of {what} none has a label to mistrust")
+        return
+    print_table(
+        [
+            ("row", "text", "label", "suggested", "probability", "given", "nearly the same text"),
+            *map(_doubt_row, found.doubts[:most]),
+        ]
+    )
+    shares = [share for share in found.shares if share.mistrusted]
+    typer.echo(f"\n{len(found.doubts):,} of {what} to look at again; by label as given:")
+    rows = [(share.label, f"{share.mistrusted:,} of {share.count:,}", f"{share.trusted:.1%}") for share in shares]
+    print_table([("", "contradicted", "trusted"), *rows[:most]])
+
+
+def _doubt_row(doubt: Doubt) -> Sequence[str]:
+    text = doubt.text if len(doubt.text) <= WIDEST else f"{doubt.text[: WIDEST - 4]} ..."
+    word = "" if doubt.word is None else f", word {doubt.word + 1}"
+    twin = doubt.twin and f"{doubt.twin.where}: {_label(doubt.twin.label)}"
+    return (
+        f"{doubt.example.row.where}{word}",
+        text,
+        _label(doubt.label),
+        "" if doubt.suggested is None else _label(doubt.suggested),
+        "" if doubt.suggested is None else f"{doubt.confidence:.3f}",
+        f"{doubt.quality:.3f}",
+        twin or "",
+    )
+
+
+def _label(label: Any) -> str:
+    return label if isinstance(label, str) else ", ".join(label) or "none"
+
+
+def print_selftraining(found: SelfTraining) -> None:
+    """What each round added and scored, and which of them was best."""
+    rows = [
+        (
+            f"{one.number}{' (best)' * (one.number == found.best.number)}",
+            f"{sum(one.added.values()):,} of {found.pool:,}",
+            ", ".join(f"{label} {count:,}" for label, count in list(one.added.items())[:8])
+            + (", ..." if len(one.added) > 8 else ""),
+            f"{one.score:.4f}",
+        )
+        for one in found.rounds
+    ]
+    print_table([("round", "rows of the pool", "by label", f"validation {found.metric}"), *rows])
+    typer.echo(f"Ended: {found.ended}. {found.verdict}")
 
 
 def print_manifest(manifest: Manifest) -> None:

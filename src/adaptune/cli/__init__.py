@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -19,6 +19,7 @@ from adaptune.cli import (
     exchange,
     labelling,
     predicting,
+    relabelling,
     reporting,
     serving,
     watching,
@@ -36,10 +37,6 @@ from adaptune.cli.options import (
     write_lines,
 )
 from adaptune.show import print_manifest, print_report, print_scores, print_table
-
-if TYPE_CHECKING:
-    from adaptune.core.types import Example
-    from adaptune.data.findings import Finding
 
 app = typer.Typer(
     add_completion=False,
@@ -188,28 +185,7 @@ def list_parts(
     print_table(parts[kind]())
 
 
-@app.command()
-def doctor(
-    data: Annotated[str, typer.Argument(metavar="DATA", help="A file of labelled rows.")],
-    task: Annotated[str, typer.Option(help="What the rows are for: classify, tag, ...")],
-    settings: Settings = None,
-    model: Annotated[str | None, typer.Option(help="Count tokens as this model reads them.")] = None,
-) -> None:
-    """Say what is wrong, or odd, with rows. Ends with 2 on errors.
-
-    \b
-    adaptune doctor train.csv --task classify
-    adaptune doctor train.csv --task classify --set test=test.csv --set columns.text=review
-    """
-    from adaptune.data.examine import examine
-    from adaptune.recipe import load_data_settings
-    from adaptune.tasks import TASKS
-
-    found = examine(load_data_settings(data, settings or (), columns={}), TASKS.get(task)())
-    findings = found.findings.plus(_lengths(found.examples, model) if model else ())
-    typer.echo(str(findings))
-    if findings.errors:
-        raise typer.Exit(2)
+app.command()(relabelling.doctor)
 
 
 @app.command(name="show-example")
@@ -296,6 +272,8 @@ app.command()(comparing.tune)
 app.command()(labelling.curve)
 app.command()(labelling.suggest)
 app.command()(reporting.report)
+app.command()(relabelling.selftrain)
+app.command()(relabelling.distil)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)
@@ -305,16 +283,6 @@ app.command()(serving.key)
 app.command()(browsing.ui)
 app.add_typer(watching.watch, name="watch")
 app.add_typer(watching.feedback, name="feedback")
-
-
-def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:
-    """What the lengths of examples mean for a model."""
-    from adaptune.data.lengths import lengths
-    from adaptune.models.config import ModelConfig
-    from adaptune.models.load import load_backbone
-
-    backbone = load_backbone(ModelConfig(name=model))
-    return lengths(examples, backbone.tokenizer, backbone.max_length).findings()
 
 
 def _methods() -> Iterator[Sequence[str]]:

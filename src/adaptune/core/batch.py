@@ -30,8 +30,8 @@ class Encoded:
     spans: 0, which stands for no answer, then the row's pieces of text from 1, as many as stand in this window."""
     labels: NDArray[np.int64] | NDArray[np.float32] | None
     """(N,) label index of each item; or of the whole sequence (1,) a label index or a number, (1, C) 0 and 1 of
-    several labels, (1, 2) which of this window's items start and end a span, or how right one of several sequences is
-    and the index of their row. None where unlabelled."""
+    several labels or the probability of each, (1, 2) which of this window's items start and end a span, or how right
+    one of several sequences is and the index of their row. None where unlabelled."""
     decoder_ids: NDArray[np.int32] | None = None
     """(S,) what the decoder of a model of two stacks reads; `tokens` are then positions in it. None: `ids`, too."""
     text: str | None = None

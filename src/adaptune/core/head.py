@@ -49,6 +49,9 @@ class Head(Part, ABC):
     """The targets that it learns: one of a whole sequence, one of every word, or a text."""
     confident: ClassVar[bool] = True
     """Whether larger outputs of its linear layer are more confident ones; a warm-started layer is then scaled down."""
+    learns_shares: ClassVar[bool] = False
+    """Whether it learns from rows that have a probability of every label in the place of one label, too; all rows of a
+    batch are then such."""
     plain: ClassVar[bool] = False
     """Whether its layer is one linear layer over the vector that its field `pooling` names, or over every token."""
     folds: ClassVar[bool] = False

@@ -39,6 +39,8 @@ else:
     shell = _Lazy("adaptune.core.shell")
 
 # Libraries without type hints of their own.
+cleanlab_filter: Any = _Lazy("cleanlab.filter")
+cleanlab_multilabel: Any = _Lazy("cleanlab.multilabel_classification.filter")
 datasets: Any = _Lazy("datasets")
 matplotlib: Any = _Lazy("matplotlib")
 matplotlib_figure: Any = _Lazy("matplotlib.figure")

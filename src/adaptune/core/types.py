@@ -68,6 +68,14 @@ class OfSequence:
 
 
 @dataclass(frozen=True, slots=True)
+class OfShares:
+    """A target for the whole sequence: how probable each label is, as another model says. No file has such targets."""
+
+    values: tuple[tuple[str, float], ...]
+    """Labels with their probabilities, which sum to 1; a label that is not named has none."""
+
+
+@dataclass(frozen=True, slots=True)
 class OfLabels:
     """A target for the whole sequence: any number of labels, perhaps none."""
 
@@ -177,6 +185,7 @@ class OfPrompt:
 
 Target = (
     OfSequence
+    | OfShares
     | OfLabels
     | OfNumber
     | OfRow

@@ -24,6 +24,7 @@ from adaptune.core.types import (
     OfOption,
     OfRow,
     OfSequence,
+    OfShares,
     OfWords,
     Reading,
     Sequence,
@@ -147,6 +148,11 @@ def _sequence_labels(sequence: Sequence, labels: Labels, row: int) -> NDArray[np
         several = np.zeros((1, len(labels)), dtype=np.float32)
         several[0, [labels.index(name) for name in sequence.target.values]] = 1
         return several
+    if isinstance(sequence.target, OfShares):
+        shares = np.zeros((1, len(labels)), dtype=np.float32)
+        for name, probability in sequence.target.values:
+            shares[0, labels.index(name)] = probability
+        return shares
     if sequence.target is None:
         return None
     assert isinstance(sequence.target, (OfSequence, OfRow, OfMarked)) and isinstance(sequence.target.value, str)

@@ -41,9 +41,7 @@ def warm_start(
     if linear is None:
         return None
     features, labels = collect(assembly, train)
-    mean, deviation = features.mean(dim=0), features.std(dim=0)
-    # Of a constant feature what varies is rounding; weights on a dead one (some models have them) would be huge.
-    deviation[deviation <= 1e-5 * torch.maximum(features.abs().amax(dim=0), deviation.max())] = math.inf
+    mean, deviation = spread(features)
     loss_of = partial(assembly.head.convex_loss, assembly.layer)
     best, lowest, state = -math.inf, math.inf, assembly.layer.state_dict()
     with assembly.remembering():  # every strength is judged on the same rows, and the head alone changes
@@ -61,6 +59,14 @@ def warm_start(
             lowest = min(lowest, loss)
     assembly.layer.load_state_dict(state)
     return best
+
+
+def spread(features: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, F) -> (F,) means and standard deviations, infinite of features that do not vary."""
+    mean, deviation = features.mean(dim=0), features.std(dim=0)
+    # Of a constant feature what varies is rounding; weights on a dead one (some models have them) would be huge.
+    deviation[deviation <= 1e-5 * torch.maximum(features.abs().amax(dim=0), deviation.max())] = math.inf
+    return mean, deviation
 
 
 def fit_head(assembly: Assembly, train: Iterable[Batch], strength: float) -> None:

@@ -19,6 +19,7 @@ class ClassifyHead(LogitHead):
 
     plain = True
     tells_scope = True
+    learns_shares = True
 
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     """How tokens become one vector: their mean, the first, or the last real one; auto follows the model."""
@@ -28,6 +29,8 @@ class ClassifyHead(LogitHead):
     """Share of the target spread over all labels."""
     class_weights: Literal["none", "balanced"] | dict[str, PositiveFloat] = "none"
     """balanced: rows / (labels x rows of the label); or a weight by label name (1 for those not named)."""
+    soft_temperature: float = Field(default=1.0, gt=0, exclude_if=lambda temperature: temperature == 1)
+    """Of rows that another model answered (`adaptune distil`): what its logits and one's own are divided by."""
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
         pooling = backbone.pooling if self.pooling == "auto" else self.pooling
@@ -42,7 +45,8 @@ class ClassifyHead(LogitHead):
 
     def loss(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> LossSum:
         features = torch.nn.functional.dropout(self.features(layer, hidden, batch), self.dropout, layer.training)
-        return cross_entropy(layer(features), batch.labels, getattr(layer, "class_weights", None), self.label_smoothing)
+        weights, temperature = getattr(layer, "class_weights", None), self.soft_temperature
+        return cross_entropy(layer(features), batch.labels, weights, self.label_smoothing, temperature)
 
     def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         logits: torch.Tensor = layer(self.features(layer, hidden, batch))
@@ -57,6 +61,11 @@ class ClassifyHead(LogitHead):
 
     def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
         return layer if isinstance(layer, torch.nn.Linear) else None
+
+    def convex_loss(self, layer: torch.nn.Module, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if not targets.is_floating_point():
+            return super().convex_loss(layer, outputs, targets)
+        return mean_of_shares(outputs, targets, getattr(layer, "class_weights", None), self.soft_temperature)
 
     def _weights(self, labels: Labels) -> str | dict[str, float]:
         if self.class_weights == "balanced":
@@ -91,15 +100,46 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: str) -> torch.Tensor
 
 
 def cross_entropy(
-    logits: torch.Tensor, labels: torch.Tensor | None, weights: torch.Tensor | None, smoothing: float
+    logits: torch.Tensor,
+    labels: torch.Tensor | None,
+    weights: torch.Tensor | None,
+    smoothing: float,
+    temperature: float = 1.0,
 ) -> LossSum:
-    """(N, C), (N,) -> sum over items and the sum of their class weights."""
+    """(N, C), (N,) labels or (N, C) their probabilities -> sum over items and the sum of their class weights.
+
+    A row that is sure of one label is as one that has it. Of others, at a temperature T, it is T^2 KL(p, q) between
+    what both models say at T (Hinton et al., 2015, section 2).
+    """
     assert labels is not None, "a loss needs labelled rows"
+    if labels.is_floating_point():
+        return _of_shares(logits.float(), labels, weights, smoothing, temperature)
     total = torch.nn.functional.cross_entropy(
         logits.float(), labels, weight=weights, label_smoothing=smoothing, reduction="sum"
     )
     count = torch.tensor(len(labels), device=logits.device) if weights is None else weights[labels].sum()
     return LossSum(total, count)
+
+
+def _of_shares(
+    logits: torch.Tensor, shares: torch.Tensor, weights: torch.Tensor | None, smoothing: float, temperature: float
+) -> LossSum:
+    sure = shares.amax(dim=1) == 1
+    hard = cross_entropy(logits[sure], shares[sure].argmax(dim=1), weights, smoothing)
+    soft = shares[~sure]
+    of_each = torch.ones_like(soft[:, 0]) if weights is None else soft @ weights
+    taught = (soft.clamp(min=torch.finfo(soft.dtype).tiny).log() / temperature).softmax(dim=1)
+    own = (logits[~sure] / temperature).log_softmax(dim=1)
+    apart = torch.nn.functional.kl_div(own, taught, reduction="none").sum(dim=1)
+    return LossSum(hard.total + temperature**2 * (of_each * apart).sum(), hard.items + of_each.sum())
+
+
+def mean_of_shares(
+    outputs: torch.Tensor, shares: torch.Tensor, weights: torch.Tensor | None, temperature: float
+) -> torch.Tensor:
+    """(N, C), (N, C) -> () the mean of the same, without smoothing."""
+    found = cross_entropy(outputs, shares, weights, 0.0, temperature)
+    return found.total / found.items
 
 
 def choose(

@@ -13,7 +13,7 @@ from adaptune.core.head import LogitHead, LossSum
 from adaptune.core.lazy import torch
 from adaptune.core.task import Task
 from adaptune.core.types import Answer, Labels, OfMarked
-from adaptune.heads.classify import choose, cross_entropy, pool
+from adaptune.heads.classify import choose, cross_entropy, mean_of_shares, pool
 
 _OWN = ("[E1]", "[/E1]", "[E2]", "[/E2]")
 """In the order of a sequence's items: the opening and closing marker of the first entity, then those of the second."""
@@ -24,6 +24,7 @@ class RelateHead(LogitHead):
 
     target = OfMarked
     tells_scope = True
+    learns_shares = True
 
     reads: Literal["auto", "opening", "closing"] = "auto"
     """At which marker an entity is read; auto: the closing one where tokens see only those before them."""
@@ -40,6 +41,8 @@ class RelateHead(LogitHead):
     """On what is read, in training."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     """Share of the target spread over all labels."""
+    soft_temperature: float = Field(default=1.0, gt=0, exclude_if=lambda temperature: temperature == 1)
+    """Of rows that another model answered (`adaptune distil`): what its logits and one's own are divided by."""
 
     def settled(self, backbone: Backbone, labels: Labels) -> Self:
         reads = ("closing" if backbone.roles.main.causal else "opening") if self.reads == "auto" else self.reads
@@ -70,7 +73,7 @@ class RelateHead(LogitHead):
 
     def loss(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> LossSum:
         features = torch.nn.functional.dropout(self.features(layer, hidden, batch), self.dropout, layer.training)
-        return cross_entropy(layer(features), batch.labels, None, self.label_smoothing)
+        return cross_entropy(layer(features), batch.labels, None, self.label_smoothing, self.soft_temperature)
 
     def logits(self, layer: torch.nn.Module, hidden: torch.Tensor, batch: Batch) -> torch.Tensor:
         logits: torch.Tensor = layer(self.features(layer, hidden, batch))
@@ -86,6 +89,11 @@ class RelateHead(LogitHead):
         at = hidden[batch.sequence_of, batch.token_of].float().reshape(len(hidden), 2, 2, -1)
         entities = at[:, :, 0 if self.reads == "opening" else 1].flatten(1)
         return torch.cat([entities, pool(hidden, batch.mask, self.pooling)], dim=1) if self.context else entities
+
+    def convex_loss(self, layer: torch.nn.Module, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if not targets.is_floating_point():
+            return super().convex_loss(layer, outputs, targets)
+        return mean_of_shares(outputs, targets, None, self.soft_temperature)
 
     def linear(self, layer: torch.nn.Module) -> torch.nn.Linear | None:
         return layer if isinstance(layer, torch.nn.Linear) else None

@@ -1,1 +1,1 @@
-"""Labels as a budget: what more of them would bring, and which rows to label next."""
+"""Labels as a budget: what more of them bring, which to buy, which to mistrust, and those that a model gives."""

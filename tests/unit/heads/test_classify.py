@@ -123,3 +123,47 @@ def test_dropout_works_in_training_alone() -> None:
     layer = _layer(head)
     assert head.loss(layer.train(), hidden, batch).total != head.loss(layer, hidden, batch).total
     assert head.loss(layer.eval(), hidden, batch).total == head.loss(layer, hidden, batch).total
+
+
+def _with_shares(shares: list[list[float]]) -> tuple[torch.Tensor, Batch]:
+    hidden, batch = _batch()
+    return hidden, Batch(batch.rows, batch.mask, labels=torch.tensor(shares))
+
+
+def test_rows_that_are_sure_of_a_label_are_learned_as_rows_that_have_it() -> None:
+    head = _settled(class_weights={"bad": 2.0}, soft_temperature=3.0)
+    layer = _layer(head)
+    hidden, plain = _batch([0, 2, 1])
+    _, sure = _with_shares([[1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]])
+    wanted, found = head.loss(layer, hidden, plain), head.loss(layer, hidden, sure)
+    torch.testing.assert_close(found.total, wanted.total)
+    assert float(found.items) == float(wanted.items) == 4.0
+
+
+def test_the_loss_of_probabilities_is_the_scaled_divergence_at_the_temperature() -> None:
+    shares = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [0.25, 0.25, 0.5]])
+    head = _settled(soft_temperature=2.0, label_smoothing=0.0, class_weights={"neither": 3.0})
+    layer = _layer(head)
+    hidden, batch = _with_shares(shares.tolist())
+    with torch.no_grad():
+        found = head.loss(layer, hidden, batch)
+        logits = head.logits(layer, hidden, batch).double().numpy()
+        convex = head.convex_loss(layer, torch.tensor(logits).float(), torch.tensor(shares).float())
+
+    def log_softmax(values: np.ndarray) -> np.ndarray:
+        return values - np.log(np.exp(values).sum(axis=1, keepdims=True))
+
+    weights = shares @ np.array([1.0, 1.0, 3.0])
+    softened = np.sqrt(shares) / np.sqrt(shares).sum(axis=1, keepdims=True)
+    own = log_softmax(logits / 2)
+    logs = np.log(np.where(softened > 0, softened, 1.0))
+    divergence = 4 * (softened * (logs - own)).sum(axis=1)
+    divergence[1] = -log_softmax(logits)[1, 1]  # of a sure row: without temperature
+    assert float(found.total) == pytest.approx((weights * divergence).sum(), rel=1e-5)
+    assert float(found.items) == pytest.approx(weights.sum())
+    assert float(convex) == pytest.approx((weights * divergence).sum() / weights.sum(), rel=1e-5)
+
+
+def test_a_temperature_that_nobody_set_is_not_written() -> None:
+    assert "soft_temperature" not in ClassifyHead().model_dump(mode="json")
+    assert ClassifyHead(soft_temperature=2.0).model_dump(mode="json")["soft_temperature"] == 2.0

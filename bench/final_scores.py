@@ -22,7 +22,7 @@ def scorer(kind: str) -> Scorer:
 def scored(task: Task, rows: Sequence[Row], predicted: Sequence[Any]) -> dict[str, Any]:
     """`test`, `interval` and `counts` as the JSON of bench/evidence.py has them."""
     found = scorer(task.kind)
-    given = [tuple(answer) if isinstance(answer, list) else answer for answer in predicted]
+    given = [begun(answer) if isinstance(answer, list) else answer for answer in predicted]
     expected = [tuple(row.label) if isinstance(row.label, list) else row.label for row in rows]
     low, high = interval(found, given, expected)
     return {
@@ -30,3 +30,12 @@ def scored(task: Task, rows: Sequence[Row], predicted: Sequence[Any]) -> dict[st
         "interval": {"metric": task.metric, "level": 0.95, "low": low, "high": high},
         "counts": [[round(float(count), 4) for count in row] for row in found.counts(given, expected).tolist()],
     }
+
+
+def begun(tags: Sequence[str]) -> tuple[str, ...]:
+    """An inside tag that continues no entity of its type begins one, as seqeval reads tags by default."""
+    before = ["O", *tags]
+    return tuple(
+        f"B-{tag[2:]}" if tag.startswith("I-") and last[2:] != tag[2:] else tag
+        for last, tag in zip(before, tags, strict=False)
+    )

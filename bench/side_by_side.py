@@ -261,7 +261,10 @@ class Training:
             write(out, found | run | scores | record)
 
     def rate(self, results: Path) -> float | None:
-        """Of a trial its own; tuned: the best of those tried, or the only one; documented: None."""
+        """Of a trial its own; tuned: the best of those tried, or the only one; documented: None.
+
+        Of rates that differ by less than a point after one pass it is the largest, which further passes make most of.
+        """
         if self.trial is not None or self.setting == "documented":
             return self.trial
         tried, rates = {}, PEERS[self.peer].rates[TASKS[self.task].kind]
@@ -272,7 +275,7 @@ class Training:
                 tried[rate] = json.loads(file.read_text(encoding="utf-8"))["curve"][-1]["score"]
         if not tried:
             raise LookupError(f"no learning rate of {self.peer} was tried on {self.task}: see why those trials failed")
-        return max(tried, key=lambda rate: tried[rate])
+        return max(tried, key=lambda rate: (round(tried[rate], 2), rate))
 
 
 def throughput_jobs(place: Place) -> Iterator[Windows]:

@@ -143,9 +143,11 @@ def test_a_comparison_shows_its_verdict_and_every_system_as_a_row(comparison: Fo
 
 def test_a_comparison_in_which_training_is_not_worth_it_says_so_first(comparison: Folder) -> None:
     verdict = {"use": "majority", "best": "lora", "alike": ["bitfit", "lora"], "worth_it": False}
-    folder = comparison(verdict=verdict | {"english": ["It is as good."], "chinese": ["同样好。"]})
+    folder = comparison(
+        verdict=verdict | {"english": ["Not worth it: majority is as good."], "chinese": ["不值得：同样好。"]}
+    )
     text = _words(write_report(folder, language="en"))
-    assert "not worth it here: always the most frequent label is as good It is as good." in text
+    assert "not worth it here: always the most frequent label is as good majority is as good." in text
     assert "Always the most frequent label baseline, the one to use" in text
     assert "bitfit cannot be told from the best" in text
 

@@ -19,6 +19,7 @@ import adaptune
 from adaptune.bundle.reference import read_references
 from adaptune.core.errors import AdaptuneError
 from adaptune.core.run_folder import read_json_lines
+from adaptune.report.write import write_report
 
 GOOD = ("good", "great", "excellent", "wonderful")
 BAD = ("bad", "terrible", "poor", "worst")
@@ -64,6 +65,15 @@ def test_the_report_has_what_people_ask_for(recipe: Path, tmp_path: Path) -> Non
     assert report["parameters"]["trained"] < report["parameters"]["total"]
     predictions = list(read_json_lines(tmp_path / "run" / "predictions.jsonl"))
     assert len(predictions) == 26
+    assert set(report["gains"]) == set(report["baseline"])
+    assert sum(one["items"] for one in report["reliability"]["before"]) == 26
+    wrong = list(read_json_lines(tmp_path / "run" / "errors.jsonl"))
+    assert len(wrong) == sum(one["predicted"] != one["expected"] for one in predictions)
+    card = (tmp_path / "run" / "bundle" / "README.md").read_text(encoding="utf-8")
+    assert "207 train, 23 valid, 26 test" in card
+    assert str(tmp_path) not in card
+    page = write_report(tmp_path / "run", language="en").read_text(encoding="utf-8")
+    assert "26 test rows tell little" in page
     assert set(predictions[0]) == {"row", "source", "characters", "expected", "predicted", "probability"}
 
 

@@ -81,7 +81,8 @@ def _verdict(files: ComparisonFiles, words: Words) -> Verdict:
     if verdict["worth_it"]:
         return Verdict("good", sentences[0], sentences[1:], figures)
     name = words.name("baseline", verdict["use"])
-    return Verdict("bad", words("compare.not_worth_it", name=name), sentences, figures)
+    _, _, why = sentences[0].partition("：" if words.language == "zh" else ": ")  # behind what the headline says
+    return Verdict("bad", words("compare.not_worth_it", name=name), [why or sentences[0], *sentences[1:]], figures)
 
 
 def _figures(found: Record, words: Words) -> Iterator[Figure]:

@@ -19,6 +19,7 @@ from adaptune.evaluate.calibration import (
     judged,
     least_probability,
     log_likelihood,
+    reliability,
     worth,
 )
 
@@ -94,6 +95,20 @@ def test_the_calibration_error_of_literal_rows() -> None:
     error = expected_calibration_error(np.array([0.9, 0.9, 0.6, 0.6]), np.array([True, False, True, False]))
     assert error == pytest.approx((0.8 + 0.2) / 4)
     assert expected_calibration_error(np.array([1.0, 1.0]), np.array([True, True])) == 0
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_the_bins_of_reliability_hold_every_item_and_make_up_the_calibration_error(link: str) -> None:
+    chance = np.random.default_rng(3)
+    logits = 2 * chance.normal(size=(200, 4))
+    targets = chance.integers(0, 4, 200) if link == "softmax" else chance.integers(0, 2, (200, 4)).astype(np.float64)
+    rows = Judged(logits, targets, "softmax" if link == "softmax" else "sigmoid")
+    bins = reliability(rows, 1.5)
+    items = sum(one.items for one in bins)
+    assert items == (200 if link == "softmax" else 800)
+    error = sum(one.items * abs(one.right - one.probability) for one in bins) / items
+    assert error == pytest.approx(worth(rows, 1.5)["ece"])
+    assert [one.probability for one in bins] == sorted(one.probability for one in bins)
 
 
 def test_the_brier_score_is_scikit_learns() -> None:

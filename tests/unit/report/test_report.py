@@ -128,7 +128,7 @@ def test_a_comparison_shows_its_verdict_and_every_system_as_a_row(comparison: Fo
         "Use bitfit. It is cheapest.",
         "Best on test rows: lora 90.0%",
         "bitfit the one to use 88.0%",
-        "lora scored best",
+        "lora the best candidate",
         "adapter stopped in round 1, accuracy 84.0% on validation rows",
         "Always the most frequent label baseline 50.0%",
         "less bitfit",
@@ -143,9 +143,11 @@ def test_a_comparison_shows_its_verdict_and_every_system_as_a_row(comparison: Fo
 
 def test_a_comparison_in_which_training_is_not_worth_it_says_so_first(comparison: Folder) -> None:
     verdict = {"use": "majority", "best": "lora", "alike": ["bitfit", "lora"], "worth_it": False}
-    folder = comparison(verdict=verdict | {"english": ["It is as good."], "chinese": ["同样好。"]})
+    folder = comparison(
+        verdict=verdict | {"english": ["Not worth it: majority is as good."], "chinese": ["不值得：同样好。"]}
+    )
     text = _words(write_report(folder, language="en"))
-    assert "not worth it here: always the most frequent label is as good It is as good." in text
+    assert "not worth it here: always the most frequent label is no worse majority is as good." in text
     assert "Always the most frequent label baseline, the one to use" in text
     assert "bitfit cannot be told from the best" in text
 

@@ -63,8 +63,7 @@ def prepared_for(recipe: Recipe, other: Prepared) -> Prepared:
     Raises DataError, ModelError or Unsupported.
     """
     check_parts(recipe)
-    if recipe.approach.known_labels:
-        known = labels_of(recipe, other.splits).names
+    if known := recipe.approach.known_labels:
         _refuse_faulty(diagnose(other.splits.parts, recipe.task, known=known))
     return replace(other, fingerprint=_fingerprint(recipe, other.splits))
 
@@ -93,10 +92,8 @@ def _check_thresholds(recipe: Recipe, splits: Splits) -> None:
 
 def labels_of(recipe: Recipe, splits: Splits) -> Labels:
     """The label inventory: that of the training rows, unless the approach's settings name another. Raises DataError."""
-    if classes := recipe.approach.known_labels:
-        return recipe.task.inventory(classes)
-    if splits.named:
-        return Labels(splits.named)
+    if known := recipe.approach.known_labels or splits.named:
+        return Labels(known)
     return recipe.approach.labels(recipe.task, answered(splits.train))
 
 

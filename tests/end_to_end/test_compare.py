@@ -236,6 +236,18 @@ def test_a_search_tries_the_usual_settings_first_and_goes_on(
         tune(asked, prepare(asked.load()))
 
 
+def test_a_search_through_the_words_of_labels_watches_the_metric_of_the_task(
+    recipe: Path, tiny_llama: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("optuna")
+    approach = '{name: score, template: "{text}: {answer}", verbalizer: {positive: good, negative: bad}}'
+    overrides = (f"model={tiny_llama}", f"approach={approach}", "train.max_steps=4")
+    asked = Asked(str(recipe), overrides, None, tmp_path / "tuned", trials=1, budget=600)
+    found = tune(asked, prepare(asked.load()))
+    assert (found.watched, [trial.state for trial in found.trials]) == ("accuracy", ["complete"])
+    assert found.best == found.usual
+
+
 @pytest.mark.slow
 def test_two_processes_search_together(recipe: Path, tmp_path: Path) -> None:
     pytest.importorskip("optuna")

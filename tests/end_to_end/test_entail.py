@@ -148,8 +148,11 @@ def test_bundles_bring_the_classifier_to_a_base_that_was_loaded_without(
 
 
 def test_a_method_learns_through_the_frozen_classifier(rows: Path, inference: Path) -> None:
+    """That each label is what the other one's description says."""
     train = {"epochs": 4, "learning_rate": 0.01, "batch_rows": 4, "device": "cpu", "patience": None}
-    run = adaptune.train(_recipe(rows, inference, method="lora", train=train, data={"train": str(rows)}))
+    approach = {"name": "entail", "templates": [TEMPLATE], "classes": {"film": "bank", "bank": "film"}}
+    learns = {"approach": approach, "method": "lora", "train": train, "data": {"train": str(rows)}}
+    run = adaptune.train(_recipe(rows, inference, **learns))
     losses = [step["loss"] for step in map(json.loads, (run.folder / "steps.jsonl").read_text().splitlines())]
     assert sum(losses[-8:]) < sum(losses[:8])
     before = BertForSequenceClassification.from_pretrained(inference).classifier.weight

@@ -19,15 +19,6 @@ class Layer(NamedTuple):
     bias: torch.Tensor
 
 
-class Outside(NamedTuple):
-    """How words outside of entities are told."""
-
-    more: float = 0.0
-    """By their own mean, whose output has so much added."""
-    level: float | None = None
-    """Or by this output, whatever the word."""
-
-
 class Kinds(NamedTuple):
     """What words are told apart by: being outside, and the types of entities, whose words are all alike."""
 
@@ -47,14 +38,12 @@ class Kinds(NamedTuple):
         within = [float(name.startswith("I-")) for name in labels.names]
         return cls(names, torch.tensor(places), torch.tensor(within))
 
-    def layer(self, found: Layer, outside: Outside) -> Layer:
-        """The layer of kinds as one of tags."""
-        weight, bias = found.weight.clone(), found.bias.clone()
-        bias[0] += outside.more
-        if outside.level is not None:
-            weight[0], bias[0] = 0.0, outside.level
-        tags = self.of_tags.to(weight.device)
-        return Layer(weight[tags], bias[tags] + WITHIN * self.within.to(weight.device))
+    def layer(self, found: Layer, outside: float) -> Layer:
+        """The layer of kinds as one of tags; `outside`: how much more a word is outside."""
+        bias = found.bias.clone()
+        bias[0] += outside
+        tags = self.of_tags.to(bias.device)
+        return Layer(found.weight[tags], bias[tags] + WITHIN * self.within.to(bias.device))
 
 
 def discriminant(

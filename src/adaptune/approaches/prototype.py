@@ -8,7 +8,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from adaptune.approaches._layers import Kinds, Layer, Outside, discriminant
+from adaptune.approaches._layers import Kinds, Layer, discriminant
 from adaptune.approaches._naming import NAME, as_classes, with_a_place
 from adaptune.core.approach import Approach, Start, Taken
 from adaptune.core.errors import DataError, Unsupported
@@ -27,6 +27,8 @@ YES = ("1", "true", "yes", "match", "duplicate", "paraphrase")
 """Usual names of the label of pairs that match."""
 SHIFTS = tuple(round(0.05 * step, 2) for step in range(-6, 7))
 """What is tried of how much nearer words outside of entities are, in units of `scale`."""
+OF_NAMES = ("classes", "templates", "threshold")
+"""Settings that are of no use to words of tag."""
 HEADS = {OfSequence: "classify", OfMarked: "relate", OfLabels: "multilabel", OfRow: "similarity", OfWords: "tag"}
 """By what a task's targets are."""
 
@@ -43,23 +45,24 @@ class Prototype(Approach):
     needs_rows = False
     fits_head = True
 
-    distance: Literal["cosine", "euclidean", "mahalanobis"] = "cosine"
-    """What is least to the nearest mean; mahalanobis: under one covariance, that of the rows around their means, which
-    many vectors of few rows have: the words of tag."""
+    distance: Literal["auto", "cosine", "euclidean", "mahalanobis"] = "auto"
+    """What is least to the nearest mean; auto: mahalanobis for the words of tag, else cosine. mahalanobis: under one
+    covariance, that of words around the means of their types."""
     shrinkage: float = Field(default=0.3, gt=0, le=1)
-    """mahalanobis: the share of a sphere in the covariance, of which few vectors say little."""
+    """mahalanobis: the share of a sphere in the covariance, of which few words say little."""
     classes: dict[str, str] = Field(default={})
     """The labels and what each means: a list of names, or a mapping of names to descriptions, in any language that the
     model reads; none: those of the training rows, by their names."""
     name_weight: float = Field(default=1.0, ge=0)
-    """As how many rows the name or the description of a label counts: means of few rows are drawn towards it."""
+    """As how many rows the name or the description of a label counts: means of few rows are drawn towards it. Names of
+    entities' types, which are near no words of theirs, count nothing."""
     templates: tuple[str, ...] = ("{}", "This text is about {}.", "这段文字是关于{}的。")
     """Texts that names and descriptions are put into; of several the best on validation rows, without any the first."""
     scale: float = Field(default=20.0, gt=0)
     """What cosines are multiplied by before the softmax: how sure answers are."""
     threshold: float | None = Field(default=None, gt=-1, lt=1)
-    """multilabel, match: the cosine from which on a label is given, or a pair matches; tag: from which on a word is in
-    an entity, in place of a mean of all that is outside. None: the best on validation rows, 0.3 without any."""
+    """multilabel, match: the cosine from which on a label is given, or a pair matches; none: the best on validation
+    rows, 0.3 without any."""
     positive: str | None = None
     """match: the label of pairs that match; none: the label called 1, true or yes."""
 
@@ -76,12 +79,20 @@ class Prototype(Approach):
             )
         if task.name == "match" and task.target is not OfRow:
             raise Unsupported(f"{self.name!r} compares texts that are read each by itself; set task.encoder=bi")
-        if task.target is OfLabels and self.distance != "cosine":
+        if task.target is OfLabels and self.distance not in ("auto", "cosine"):
             raise Unsupported(
                 f"distance is {self.distance!r}, which has no threshold for a label by itself; use cosine"
             )
-        if task.target is OfWords and self.templates != Prototype().templates:
-            raise Unsupported("words of tag are compared with names of types alone; leave approach.templates out")
+        if task.target is OfWords and any(getattr(self, one) != getattr(Prototype(), one) for one in OF_NAMES):
+            raise Unsupported(
+                "words of tag are compared with the words of tagged rows, and names of types are near none of theirs "
+                f"(WNUT17: F1 0.01); leave {', '.join(f'approach.{one}' for one in OF_NAMES)} out"
+            )
+        if task.target is not OfWords and self.distance == "mahalanobis":
+            raise Unsupported(
+                "distance is 'mahalanobis', for which there must be many vectors of few rows, as words of tag are; use "
+                "cosine"
+            )
         if task.target is OfMarked and (self.classes or self.name_weight):
             raise Unsupported(
                 "names of relations are no texts with marked entities; set approach.name_weight=0, without classes: "
@@ -93,7 +104,9 @@ class Prototype(Approach):
         return tuple(self.classes)
 
     def before(self, start: Start) -> Iterator[Taken]:
-        start.choose(self._ways(start))
+        usual = "mahalanobis" if start.head.target is OfWords else "cosine"
+        settled = self if self.distance != "auto" else self.model_copy(update={"distance": usual})
+        start.choose(settled._ways(start))
         yield from ()
 
     def _ways(self, start: Start) -> list[Callable[[], None]]:
@@ -102,9 +115,9 @@ class Prototype(Approach):
         if start.head.target is OfRow:
             return [partial(self._match, start, threshold or 0.0) for threshold in thresholds]
         if start.head.target is OfWords:
-            kinds = Kinds.of(start.labels)
-            found = self._of_kinds(start, kinds)
-            return [partial(self._put, start, kinds.layer(found, by)) for by in self._outside(start)]
+            kinds, found = self._of_kinds(start)
+            shifts = SHIFTS if start.rows("valid") else (0.0,)
+            return [partial(self._put, start, kinds.layer(found, self.scale * shift)) for shift in shifts]
         layers = list(self._of_templates(start))
         return [
             partial(self._put, start, Layer(found.weight, found.bias - self.scale * (threshold or 0.0)))
@@ -120,12 +133,6 @@ class Prototype(Approach):
             return (self.threshold,)
         return THRESHOLDS if start.rows("valid") else (UNKNOWN,)
 
-    def _outside(self, start: Start) -> list[Outside]:
-        """How what is outside of entities is told, each way that is tried."""
-        if self.threshold is not None or not start.rows("train"):
-            return [Outside(level=self.scale * (threshold or 0.0)) for threshold in self._thresholds(start)]
-        return [Outside(more=self.scale * shift) for shift in (SHIFTS if start.rows("valid") else (0.0,))]
-
     def _of_templates(self, start: Start) -> Iterator[Layer]:
         """For each template that is tried, the outputs of the nearest mean."""
         rows = start.features("train") if start.rows("train") else None
@@ -137,19 +144,16 @@ class Prototype(Approach):
             names = start.features_of([template.replace(NAME, text) for text in texts])
             yield self._nearest(rows, names, len(start.labels))
 
-    def _of_kinds(self, start: Start, kinds: Kinds) -> Layer:
-        """The same of what is outside and of every type of entity, named by its name alone."""
-        rows = None
-        if start.rows("train"):
-            features, targets = start.features("train")
-            rows = features, kinds.of_tags.to(targets.device)[targets]
-        if rows is None and self.distance != "cosine":
-            raise Unsupported(f"approach.distance is {self.distance!r}, and names alone have no spread; use cosine")
-        names = None
-        if self.name_weight:
-            named = start.features_of([self.classes.get(kind) or spoken(kind) for kind in kinds.names[1:]])
-            names = torch.cat([torch.zeros_like(named[:1]), named])  # what is outside has no name
-        return self._nearest(rows, names, len(kinds.names))
+    def _of_kinds(self, start: Start) -> tuple[Kinds, Layer]:
+        """The same of what is outside and of every type of entity. Raises Unsupported without rows."""
+        if not start.rows("train"):
+            raise Unsupported(
+                f"{self.name!r} tags words by the means of tagged rows, and there are none: names of types are near no "
+                "words of theirs (WNUT17: F1 0.01); name some rows, and set data.shots to 1 or more"
+            )
+        kinds, (features, targets) = Kinds.of(start.labels), start.features("train")
+        rows = features, kinds.of_tags.to(targets.device)[targets]
+        return kinds, self._nearest(rows, None, len(kinds.names))
 
     def _nearest(
         self, rows: tuple[torch.Tensor, torch.Tensor] | None, names: torch.Tensor | None, labels: int
@@ -158,21 +162,19 @@ class Prototype(Approach):
         seen = [part for part in (rows[0] if rows else None, names) if part is not None]
         if not seen:
             raise DataError("there are no rows, and approach.name_weight is 0: no label has a vector; set it to 1")
-        lengths = torch.cat(seen).norm(dim=1)
-        usual = float(lengths[lengths > 0].mean())
+        usual = float(torch.cat(seen).norm(dim=1).mean())
         sums = torch.zeros(labels, seen[0].shape[1], device=seen[0].device)
         counts = torch.zeros(labels, 1, device=sums.device)
         if rows is not None:
             members = _members(rows[1], labels).to(sums.dtype)
             sums, counts = sums + members.T @ self._unit(rows[0]), counts + members.sum(dim=0)[:, None]
         if names is not None:
-            weight = self.name_weight * (names.norm(dim=1, keepdim=True) > 0)
-            sums, counts = sums + weight * self._unit(names), counts + weight
-        if rows is not None and not bool((counts > 0).all()):
+            sums, counts = sums + self.name_weight * self._unit(names), counts + self.name_weight
+        if not bool((counts > 0).all()):
             raise DataError("a label has no training row, and approach.name_weight is 0; set it to 1")
-        means = self._unit(sums / counts.clamp(min=1e-9))
+        means = self._unit(sums / counts)
         if self.distance == "mahalanobis":
-            assert rows is not None, "names alone were refused"
+            assert rows is not None, "texts, which there may be none of, are compared otherwise"
             return discriminant(means, counts[:, 0], rows, shrinkage=self.shrinkage)
         if self.distance == "cosine":
             # x / |x| . m, the length of x taken to be the usual one, which changes no order.

@@ -80,7 +80,7 @@ class Track:
         """The recipe of one run, which carried out by itself gives the same."""
         recipe = candidate.recipe(self.recipe)
         train = recipe.train
-        if candidate.method.steps and train.epochs:
+        if candidate.method.steps and train.epochs and plan.steps:  # none: those before it took none
             steps = plan.steps if plan.steps < plan.of_steps else train.max_steps
             # Patience counts evaluations, of which there are others here: it would end before the rate has fallen.
             shape = {"max_steps": steps, "evaluate_every": plan.every, "patience": None}

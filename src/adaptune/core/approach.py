@@ -162,7 +162,7 @@ class Approach(Part, ABC):
 
     @property
     def known_labels(self) -> tuple[str, ...]:
-        """The classes where its settings name them; empty: those of the training rows."""
+        """The label inventory where its settings name it; empty: that of the training rows."""
         return ()
 
     def labels(self, task: Task, examples: Several[Example]) -> Labels:

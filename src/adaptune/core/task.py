@@ -84,10 +84,6 @@ class Task(Part, ABC):
         Raises DataError.
         """
 
-    def inventory(self, classes: Several[str]) -> Labels:
-        """The labels where classes are named: these, unless the task makes its labels of them."""
-        return Labels(tuple(classes))
-
     @abstractmethod
     def score(self, predicted: Several[Any], expected: Several[Any]) -> Scores:
         """Every metric and error over answers' values; pure."""

@@ -26,6 +26,8 @@ UNLIMITED = 512
 """Tokens for models whose positions are relative and whose files name no limit (T5 was trained on as many)."""
 CLASSIFIES = "ForSequenceClassification"
 """How transformers' classes that classify whole texts end."""
+_FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+"""safetensors' names of types, and torch's."""
 
 _POOLINGS: Mapping[str, Pooling] = {
     "pooling_mode_mean_tokens": "mean",
@@ -217,13 +219,14 @@ def _classifier(located: Located, roles: Roles, settings: Any) -> dict[str, torc
     kinds = getattr(settings, "architectures", None) or ()
     if located.gguf is not None or not any(kind.endswith(CLASSIFIES) for kind in kinds):
         return {}
-    return {tensor.name: _as_tensor(tensor) for tensor in others(weight_files(located.folder), roles)}
+    stored = others(weight_files(located.folder), roles)
+    return {tensor.name: _as_tensor(tensor) for tensor in stored if tensor.dtype in _FLOATS}
 
 
 def _as_tensor(stored: Stored) -> torch.Tensor:
     """In fp32."""
-    kinds = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
-    return torch.frombuffer(bytearray(stored.data), dtype=kinds[stored.dtype]).reshape(stored.shape).float()
+    kind = getattr(torch, _FLOATS[stored.dtype])
+    return torch.frombuffer(bytearray(stored.data), dtype=kind).reshape(stored.shape).float()
 
 
 @contextmanager

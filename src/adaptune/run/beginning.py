@@ -19,7 +19,7 @@ from adaptune.core.errors import Interrupted, Unsupported
 from adaptune.core.head import Head
 from adaptune.core.log import Progress, notice
 from adaptune.core.run_folder import RunDir
-from adaptune.core.types import Array, Example, Labels, OfSequence, OfWords, Row
+from adaptune.core.types import Array, Example, Labels, OfSequence, Row
 from adaptune.core.types import Sequence as Text
 from adaptune.data.batches import Budget, by_rows, collate
 from adaptune.engine.loop import train
@@ -97,9 +97,7 @@ class Beginning:
     @torch.inference_mode()
     def features_of(self, texts: Sequence[str]) -> Tensor:
         assembly = self._kitchen.assembly.eval()
-        # Of heads that read words, the mean of a text's.
-        by_word = assembly.head.target is OfWords
-        encoded = self._encoded([Text(tuple(text.split()) if by_word else text) for text in texts])
+        encoded = self._encoded([Text(text) for text in texts])
         device, pad = next(assembly.parameters()).device, assembly.backbone.tokenizer.pad_token_id
         found: dict[int, Tensor] = {}
         tokens = batch_tokens_of(assembly, self._kitchen.recipe.evaluate.batch_tokens)
@@ -107,10 +105,6 @@ class Beginning:
             batch = collate([encoded[index] for index in indices], pad).to(device)
             features = assembly.features(batch)
             assert features is not None, "texts are read by a head that has features"
-            if by_word:
-                assert batch.sequence_of is not None, "words are labelled items"
-                places = [batch.sequence_of == place for place in range(len(indices))]
-                features = torch.stack([features[place].mean(dim=0) for place in places])
             found |= dict(zip(batch.rows.tolist(), features, strict=True))
         return torch.stack([found[row] for row in range(len(texts))])
 

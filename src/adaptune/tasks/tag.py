@@ -54,12 +54,8 @@ class Tag(Task):
         types = sorted({tag[2:] for tag in counts if tag != OUTSIDE})
         if not types:
             raise DataError(f"the {len(examples)} training rows hold no span, only {OUTSIDE!r}; a tagger needs spans")
-        names = self.inventory(types).names
+        names = (OUTSIDE, *(f"{letter}-{kind}" for kind in types for letter in "BI"))
         return Labels(names, tuple(counts[name] for name in names))
-
-    def inventory(self, classes: Several[str]) -> Labels:
-        """Tags of types."""
-        return Labels((OUTSIDE, *(f"{letter}-{kind}" for kind in classes for letter in "BI")))
 
     def score(self, predicted: Several[Any], expected: Several[Any]) -> Scores:
         if not expected:

@@ -148,7 +148,7 @@ KINDS = np.array([0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2, 2])
 
 
 def test_words_of_a_type_have_one_mean_and_inside_is_a_little_nearer() -> None:
-    found = _set(_Planted("tag", targets=WORDS, labels=TAGS), name_weight=0)
+    found = _set(_Planted("tag", targets=WORDS, labels=TAGS), name_weight=0, distance="cosine")
     means = _unit(np.stack([_unit(ROWS[kind == KINDS]).mean(axis=0) for kind in range(3)]))
     expected = ASKED @ means.T * 20 / np.linalg.norm(ROWS, axis=1).mean()
     assert np.allclose(found[:, [0, 1, 3]], expected, atol=1e-4)
@@ -156,7 +156,7 @@ def test_words_of_a_type_have_one_mean_and_inside_is_a_little_nearer() -> None:
 
 
 def test_under_one_covariance_they_are_those_of_linear_discriminants() -> None:
-    found = _set(_Planted("tag", targets=WORDS, labels=TAGS), name_weight=0, distance="mahalanobis", shrinkage=0.25)
+    found = _set(_Planted("tag", targets=WORDS, labels=TAGS), name_weight=0, shrinkage=0.25)
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.25).fit(ROWS.astype(np.float64), KINDS)
     own = found[:, [0, 1, 3]].astype(np.float64)
     log_shares = own - np.logaddexp.reduce(own, axis=1, keepdims=True)
@@ -165,20 +165,15 @@ def test_under_one_covariance_they_are_those_of_linear_discriminants() -> None:
 
 def test_how_near_words_outside_are_is_the_best_on_validation_rows() -> None:
     start = _Planted("tag", targets=WORDS, labels=TAGS, worth=lambda layer: layer.bias.tolist()[0])
-    _set(start, name_weight=0)
+    _set(start, name_weight=0, distance="cosine")
     assert start.tried == 13
     assert start.layer.bias.tolist()[0] == pytest.approx(20 * 0.3)
 
 
-def test_without_rows_words_near_the_name_of_a_type_are_of_it() -> None:
+def test_without_tagged_rows_words_are_refused() -> None:
     start = _Planted("tag", rows=None, labels=TAGS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(start, "features_of", lambda texts: torch.from_numpy(NAMES[: len(texts)]))
-        found = _set(start, classes={"a_b": "", "c": ""}, threshold=0.25)
-    assert np.allclose(found[:, 0], 20 * 0.25)
-    assert (found[:, [1, 3]].argmax(axis=1) == (ASKED @ _unit(NAMES[:2]).T).argmax(axis=1)).all()
-    with pytest.raises(Unsupported, match="names alone have no spread; use cosine"):
-        _set(start, distance="mahalanobis")
+    with pytest.raises(Unsupported, match="names of types are near no words of theirs"):
+        list(APPROACHES.make({"name": "prototype"}).before(start))  # type: ignore[arg-type]
 
 
 def test_a_pair_matches_from_a_cosine_on() -> None:
@@ -218,7 +213,8 @@ def test_a_list_names_classes_that_nothing_describes() -> None:
         ({"name": "match"}, {}, "set task.encoder=bi"),
         ({"name": "multilabel"}, {"distance": "euclidean"}, "use cosine"),
         ({"name": "relate"}, {}, "set approach.name_weight=0"),
-        ({"name": "tag"}, {"templates": ["about {}"]}, "leave approach.templates out"),
+        ({"name": "tag"}, {"classes": ["person"]}, "leave approach.classes, .* out"),
+        ({"name": "classify"}, {"distance": "mahalanobis"}, "as words of tag are; use cosine"),
     ],
 )
 def test_tasks_that_have_no_nearest_label_are_refused(

@@ -54,7 +54,9 @@ def faults_of(error: RecipeError) -> list[Fault]:
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
     """Every value in which some recipes are not all alike, by its path, and what each has; None: nothing."""
     flat = [dict(_flat(recipe, "")) for recipe in recipes]
-    paths = dict.fromkeys(path for one in flat for path in one)
+    sections = list(dict.fromkeys(path.partition(".")[0] for one in flat for path in one))
+    found = dict.fromkeys(path for one in flat for path in one)
+    paths = sorted(found, key=lambda path: sections.index(path.partition(".")[0]))
     rows = [(path, [one.get(path) for one in flat]) for path in paths if path != "out"]
     return [(path, values) for path, values in rows if any(value != values[0] for value in values)]
 
@@ -68,6 +70,7 @@ def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 
 
 def _fault(path: str, problem: str) -> Fault:
+    problem = problem.replace("\n", " ")  # help that is quoted in it has lines
     found = re.match(r"line (\d+)(?:, column \d+)?: ", problem)
     if found is None:
         return Fault(path, None, problem)

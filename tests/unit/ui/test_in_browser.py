@@ -127,7 +127,7 @@ def test_runs_are_found_ordered_opened_and_compared(visit: Any, contrast: str) -
     page.click("a:has-text('Compare')")
     page.wait_for_selector("table.differences")
     rows = [row.locator("th, td").all_text_contents() for row in page.locator("table.differences tbody tr").all()]
-    assert rows == [["method.name", "bitfit", "lora"], ["seed", "1", "2"], ["method.rank", "–", "16"]]
+    assert rows == [["method.name", "bitfit", "lora"], ["method.rank", "–", "16"], ["seed", "1", "2"]]
     assert page.locator(".chart").first.locator("polyline").count() == 2
     assert page.evaluate(contrast) == []
 

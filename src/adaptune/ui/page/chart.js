@@ -1,9 +1,11 @@
 /** Lines over steps, and scores with their intervals, as drawings. Knows no runs. */
 
 import { draw, make } from "./dom.js";
-import { number } from "./words.js";
+import { number, t } from "./words.js";
 
 const HEIGHT = 220;
+/** Of the largest score, that an axis of scores spans at least. */
+const LEAST = 0.1;
 const EDGE = { left: 52, right: 14, top: 12, bottom: 26 };
 
 /** Round values that cover a range. */
@@ -33,7 +35,7 @@ export function smoothed(points) {
  */
 export function chart({ title, x, lines, empty }) {
   const read = make("span", { class: "read" });
-  const figure = make("figure", { class: "chart" }, make("figcaption", {}, make("strong", {}, title), read));
+  const figure = make("figure", { class: "chart" }, make("figcaption", {}, make("span", {}, make("strong", {}, title), " ", make("small", {}, t("curve.by", { x }))), read));
   const room = make("div", { class: "room" });
   figure.append(room);
   const drawn = lines.filter((line) => line.points.length);
@@ -60,7 +62,6 @@ function drawing(width, { title, x, lines, read }) {
       draw("text", { class: "tick", x: EDGE.left - 8, y: down(one) + 4, "text-anchor": "end" }, number(one, 4))]),
     ticks(left, right, Math.max(2, Math.floor(width / 110))).map((one) =>
       draw("text", { class: "tick", x: across(one), y: HEIGHT - 8, "text-anchor": "middle" }, number(one, 6))),
-    draw("text", { class: "tick", x: width - EDGE.right, y: HEIGHT - EDGE.bottom - 6, "text-anchor": "end" }, x),
     lines.map((line) => drawnLine(line, across, down)), pointer);
   picture.addEventListener("pointermove", (event) => {
     const at = left + ((event.offsetX - EDGE.left) / (width - EDGE.left - EDGE.right)) * (right - left);
@@ -103,14 +104,17 @@ function said(title, lines) {
     `${name} ${number(points[0][1])} → ${number(points.at(-1)[1])}`).join(", ")}`;
 }
 
-/** Rows `{name, value, low, high, kind, plain}` as points with intervals on one axis. */
+/** Rows `{name, value, low, high, kind, plain}` as points with intervals on one axis, wide enough for small differences to look small. */
 export function scoresChart(rows, format) {
-  const [low, high] = padded(range(rows.flatMap((one) => [one.value, one.low ?? one.value, one.high ?? one.value])));
+  const ends = range(rows.flatMap((one) => [one.value, one.low ?? one.value, one.high ?? one.value]));
+  const lacking = Math.max(0, LEAST * Math.max(...ends.map(Math.abs)) - (ends[1] - ends[0])) / 2;
+  const [low, high] = padded([ends[0] - lacking, ends[1] + lacking]);
   const share = (value) => `${(((value - low) / (high - low)) * 100).toFixed(2)}%`;
   return make("ul", { class: "spans" }, rows.map((one) => make("li", {}, make("span", { class: "name" }, one.name),
     draw("svg", { height: 16, "aria-hidden": "true", class: `ink-${one.kind ?? 0}${one.plain ? " plain" : ""}` },
       draw("line", { class: "axis", x1: "0%", x2: "100%", y1: 8, y2: 8 }),
       typeof one.low === "number" ? draw("line", { class: "span", x1: share(one.low), x2: share(one.high), y1: 8, y2: 8 }) : null,
       draw("circle", { cx: share(one.value), cy: 8, r: 5 })),
-    make("span", { class: "value" }, format(one)))));
+    make("span", { class: "value" }, format(one.value)))),
+  make("li", { class: "ends", "aria-hidden": "true" }, make("span", {}), make("span", { class: "from-to" }, make("small", {}, format(low)), make("small", {}, format(high))), make("span", {})));
 }

@@ -32,7 +32,7 @@ function scoresCard(runs, name) {
   const metrics = new Set(scored.filter((one) => one.found).map(({ found }) => `${found.metric} ${found.part}`));
   const rows = scored.filter((one) => one.found).map(({ run, found }) => ({ name: name(run), kind: run.kind, ...found }));
   return make("section", { class: "card" }, make("h3", {}, t("run.scores")),
-    metrics.size === 1 ? scoresChart(rows, (one) => score(one.value)) : null,
+    metrics.size === 1 ? scoresChart(rows, score) : null,
     metrics.size > 1 ? make("p", { class: "hint" }, t("compare.metrics")) : null,
     table([t("compare.run"), t("list.state"), t("run.metric"), t("list.score"), t("compare.interval"), t("split.valid"), t("list.seconds"), t("run.trained")],
       scored.map(({ run, found }) => [name(run), stateChip(stateOf(run)), found?.metric ?? "–", score(found?.value), bounds(found?.low, found?.high) || "–",

@@ -65,8 +65,7 @@ export function listView() {
       });
     }
     element.replaceChildren(
-      make("div", { class: "head" }, make("h1", {}, t("list.title")), make("a", { class: "button main", href: "#/new" }, t("way.new"))),
-      make("div", { class: "row filters" }, words, states, task), found);
+      make("h1", {}, t("list.title")), make("div", { class: "row filters" }, words, states, task), found);
   }
 
   function show() {

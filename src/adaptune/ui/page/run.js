@@ -171,8 +171,8 @@ function scoreCard(name, report) {
   const columns = classes.length ? Object.keys(classes[0][1]) : [];
   return make("section", { class: "card scores" }, make("div", { class: "head" }, make("h3", {}, name || t("run.scores")), make("small", {}, metric)),
     make("p", { class: "big-score" }, make("strong", {}, score(part[metric])), " ",
-      fits.low === undefined ? "" : make("small", {}, t("run.interval", { bounds: bounds(fits.low, fits.high), level: number(100 * fits.level) }))),
-    known.length ? scoresChart(known, (one) => score(one.value)) : null,
+      fits.low === undefined ? make("small", {}, t(part === test ? "split.test" : "split.valid")) : make("small", {}, t("run.interval", { bounds: bounds(fits.low, fits.high), level: number(100 * fits.level) }))),
+    known.length > 1 || fits.low !== undefined ? scoresChart(known, score) : null,
     make("details", {}, make("summary", {}, t("run.all_scores")), table([t("run.metric"), t("split.valid"), t("split.test")],
       [...new Set([...Object.keys(valid), ...Object.keys(test)])].map((one) => [one, score(valid[one]), score(test[one])]))),
     classes.length ? make("details", {}, make("summary", {}, t("run.classes")), table(["", ...columns], classes.map(([one, values]) => [one, ...columns.map((column) => number(values[column], 3))]))) : null);

@@ -28,7 +28,7 @@ function fieldOf(schema, name, rule, above) {
   const scalar = [...types].every((one) => ["string", "number", "integer", "boolean"].includes(one));
   const free = rules.some((one) => !one.enum && one.const === undefined && ["string", "number", "integer"].includes(one.type));
   const kind = options.length && !free ? "choice" : scalar ? (types.has("string") ? "text" : "number") : types.has("object") && rules.some((one) => one.additionalProperties) ? "mapping" : "other";
-  return { name, help: rule.description ?? "", fallback: rule.default, needed: (above.required ?? []).includes(name), kind, options, types };
+  return { name, help: (rule.description ?? "").replaceAll("\n", " "), fallback: rule.default, needed: (above.required ?? []).includes(name), kind, options, types };
 }
 
 function resolved(schema, rule) {

@@ -102,7 +102,7 @@ def _data(files: RunFiles, words: Words) -> Iterator[Block]:
 
 
 def _class_counts(counts: Record, parts: Sequence[str], words: Words) -> Iterator[Block]:
-    train = counts.get("train") or next(iter(counts.values()), {})
+    train: Mapping[str, int] = counts.get("train") or next(iter(counts.values()), {})
     names = list(dict.fromkeys([*train, *(name for of in counts.values() for name in of)]))
     if not names:
         return

@@ -42,7 +42,7 @@ class OfTask:
     @cached_property
     def settings(self) -> Record:
         """Its section of the recipe."""
-        section = self.files.section("task")
+        section: Any = self.files.section("task")
         if self.name is not None:
             of = (self.files.settings.get("tasks") or {}).get(self.name) or {}
             section = of.get("task") or {} if isinstance(of, Mapping) else {}

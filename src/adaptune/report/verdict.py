@@ -27,7 +27,7 @@ def verdict_of(files: RunFiles, tasks: Sequence[OfTask], words: Words) -> Verdic
         [found] = each
         sentences = [*found.sentences, *_training(files, words)]
         return Verdict(found.tone, found.headline, sentences, figures_of(files, tasks, words))
-    tone = next((tone for tone in WORST_FIRST if any(one.tone == tone for one in each)), "good")
+    tone: Tone = next((tone for tone in WORST_FIRST if any(one.tone == tone for one in each)), "good")
     sentences = [
         words("verdict.task", name=task.name, text=" ".join([one.headline, *one.sentences]))
         for task, one in zip(tasks, each, strict=True)

@@ -9,13 +9,12 @@ from markupsafe import Markup
 
 from adaptune.core.files import write_atomically
 from adaptune.core.log import notice, warn
+from adaptune.core.run_folder import RunDir
 from adaptune.report.document import Page
 from adaptune.report.of_comparison import comparison_page
 from adaptune.report.of_run import run_page
 from adaptune.report.read import kind_of
 from adaptune.report.words import FOLDER, Words, language_named
-
-NAME = "report.html"
 
 
 def write_report(folder: Path, out: Path | None = None, *, language: str | None = None) -> Path:
@@ -25,7 +24,7 @@ def write_report(folder: Path, out: Path | None = None, *, language: str | None 
     """
     words = Words(language_named(language))
     page = comparison_page(folder, words) if kind_of(folder) == "comparison" else run_page(folder, words)
-    file = out or folder / NAME
+    file = out or RunDir(folder).page
     file.absolute().parent.mkdir(parents=True, exist_ok=True)
     write_atomically(file, render(page, words))
     return file

@@ -82,7 +82,7 @@ def run(tmp_path: Path) -> Folder:
             for label, ok, row in rows
         )
         folder.write_counts([[int(ok), 1] for _, ok, _ in rows])
-        error = {"row": 7, "source": "/home/someone/t.csv", "given": {"text": f"a text {HTML}"}}
+        error = {"row": 7, "source": "/srv/someone/t.csv", "given": {"text": f"a text {HTML}"}}
         default = [error | {"expected": "good", "predicted": HTML, "probability": 0.99}]
         folder.write_errors(errors or default)
         with folder.new_bundle() as bundle:

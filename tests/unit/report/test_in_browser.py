@@ -100,4 +100,4 @@ def test_a_run_that_was_killed_opens_as_well(opened: Opened, run: Folder) -> Non
         (folder / name).unlink()
     page = opened(write_report(folder, language="en"))
     assert page.locator("section.verdict.warn h2").is_visible()
-    assert page.locator("#missing li").count() == 2
+    assert page.locator("#missing li").count() == 3

@@ -96,7 +96,7 @@ def test_a_run_shows_what_it_stands_on(run: Folder) -> None:
         assert said in text
     assert "10–20 characters" in text  # a quarter of the rows, by their length
     assert sum(tag == "svg" for tag, _ in page.elements) == 8
-    assert "/home/someone" not in text
+    assert "/srv/someone" not in text
 
 
 def test_texts_and_labels_are_no_html(run: Folder, comparison: Folder) -> None:

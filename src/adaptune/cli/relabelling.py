@@ -183,10 +183,11 @@ def _judge_labels(
     from adaptune.labels.mistrust import mistrust
 
     found = mistrust(recipe, prepared, folds=folds)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_json_lines(out, (doubt.record() for doubt in found.doubts))
     print_mistrusted(found, most=most)
-    typer.echo(f"all {len(found.doubts):,}: {out}")
+    if found.doubts:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_json_lines(out, (doubt.record() for doubt in found.doubts))
+        typer.echo(f"all {len(found.doubts):,}: {out}")
 
 
 def _lengths(examples: Sequence[Example], model: str) -> Sequence[Finding]:

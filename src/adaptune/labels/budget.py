@@ -18,8 +18,9 @@ from adaptune.core.files import write_atomically
 from adaptune.core.log import notice, warn
 from adaptune.core.run_folder import RunDir
 from adaptune.data.load import Splits, narrowed
+from adaptune.data.shots import few
 from adaptune.labels.curve_settings import named
-from adaptune.labels.curve_values import Budget, Part, Point, Scored, Status
+from adaptune.labels.curve_values import Begun, Budget, Part, Point, Scored, Status
 from adaptune.labels.extrapolation import estimate, over_draws
 from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, prepared_for
@@ -28,7 +29,7 @@ from adaptune.report.plots import Expected, Measured, draw_labels
 from adaptune.run import Pantry, cook_on
 from adaptune.run.stretches import is_of
 
-RESULT, PLOT, RUNS = "curve.json", "curve", "runs"
+PLAN, RESULT, PLOT, RUNS = "plan.json", "curve.json", "curve", "runs"
 """Files of a curve's folder, and the folder of its runs."""
 MORE = 100
 """Labels that are asked about."""
@@ -82,7 +83,9 @@ def curve(recipe: Recipe, prepared: Prepared, asked: Asked, *, resume: bool = Fa
     for what the user can mend; what goes wrong with one point is said in its row.
     """
     started = time.monotonic()
-    _open(recipe.out, resume=resume)
+    if any(asked.shots):
+        few(prepared.splits.train, 1, 1)  # refused now, not when there is a folder
+    _open(recipe.out, Begun(fingerprint=prepared.fingerprint, part=asked.part), resume=resume)
     pantry = Pantry(load_backbone(recipe.model, words=recipe.head.reads_words))
     track = Track(recipe, prepared, pantry, asked.part)
     try:
@@ -103,14 +106,22 @@ def curve(recipe: Recipe, prepared: Prepared, asked: Asked, *, resume: bool = Fa
     return found
 
 
-def _open(out: Path, *, resume: bool) -> None:
-    if (out / RUNS).exists() and not resume:
+def _open(out: Path, plan: Begun, *, resume: bool) -> None:
+    """The folder of a curve, whose points are all of one recipe and data. Raises AdaptuneError."""
+    file = out / PLAN
+    if not file.exists():
+        if out.exists() and any(out.iterdir()):
+            raise AdaptuneError(f"--out: {out} holds other files and no curve; name a new or empty folder")
+        out.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, plan.model_dump_json(indent=2) + "\n")
+    elif not resume:
         raise AdaptuneError(
             f"{out} holds a curve; go on with it, or add points, by --resume, or name another folder: --out"
         )
-    if not (out / RUNS).exists() and out.exists() and any(out.iterdir()):
-        raise AdaptuneError(f"--out: {out} holds other files and no curve; name a new or empty folder")
-    (out / RUNS).mkdir(parents=True, exist_ok=True)
+    elif Begun.model_validate_json(file.read_bytes()) != plan:
+        raise AdaptuneError(
+            f"{out} holds a curve with another recipe, other data or other scored rows (--on); name another --out"
+        )
 
 
 def _measured(track: Track, asked: Asked, *, deadline: float) -> list[Scored]:

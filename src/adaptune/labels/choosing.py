@@ -73,7 +73,7 @@ def choose(
 def _clusters(vectors: Floats, known: Floats | None, count: int, seed: int) -> tuple[Integers, Counter[int]]:
     """Of each row its cluster, and how many known rows are in each."""
     labelled = np.zeros((0, vectors.shape[1])) if known is None else known
-    together = np.concatenate([vectors, labelled])
+    together = np.concatenate([vectors, labelled]).astype(np.float32)
     number = min(len(together), MOST_CLUSTERS, len(labelled) + count)
     kind: Any = sklearn_cluster.KMeans if len(together) <= AT_ONCE else sklearn_cluster.MiniBatchKMeans
     found = kind(n_clusters=number, n_init=1, random_state=seed).fit_predict(together).astype(np.int64)

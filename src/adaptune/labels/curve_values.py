@@ -18,6 +18,14 @@ Status = Literal["scored", "failed", "out of time"]
 Part = Literal["valid", "test"]
 
 
+class Begun(Config):
+    """plan.json, written before anything is trained: what the runs of a curve have in common."""
+
+    fingerprint: str
+    """Of recipe and data, with all training rows."""
+    part: Part
+
+
 class Interval(Config):
     """Both ends, at the level of the recipe."""
 

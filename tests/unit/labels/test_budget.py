@@ -101,6 +101,10 @@ def test_finished_points_are_reused_and_others_added(recipe: Path, monkeypatch: 
     monkeypatch.setattr(budget_module, "cook_on", lambda *of: cooked.append(cook_on(*of)))
     second = _curve(recipe, "1,2,4", draws=1, resume=True)
     assert second.runs[:2] == first.runs
+    with pytest.raises(AdaptuneError, match="with another recipe"):
+        _curve(recipe, "1,2", "method=lora", draws=1, resume=True)
+    with pytest.raises(AdaptuneError, match="other scored rows"):
+        _curve(recipe, "1,2", draws=1, resume=True, part="test")
     assert [stretch.seconds > 0 for stretch in cooked] == [False, False, True]
 
 

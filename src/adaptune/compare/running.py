@@ -15,11 +15,12 @@ from adaptune.compare.candidates import Candidate
 from adaptune.compare.values import Plan, Point, Status, Trained
 from adaptune.core.environment import environment
 from adaptune.core.run_folder import RunDir, read_json_lines
+from adaptune.core.tracker import grouped
 from adaptune.core.types import Array
 from adaptune.engine.loop import train
 from adaptune.prepare import Prepared, prepared_for
 from adaptune.recipe import Recipe
-from adaptune.run import Clock, Pantry, finish, learn
+from adaptune.run import Clock, Pantry, about, finish, learn, tracking
 from adaptune.run.estimating import Few
 
 TRIED = 3
@@ -62,7 +63,9 @@ class Track:
             # Patience counts evaluations, of which there are others here: it would end before the rate has fallen.
             shape = {"max_steps": steps, "evaluate_every": plan.every, "patience": None}
             train = train.model_copy(update=shape)
-        return recipe.model_copy(update={"train": train, "seed": seed, "out": self.folder(candidate, seed).path})
+        beside = {"seed": seed, "out": self.folder(candidate, seed).path}
+        track = grouped(recipe.track, f"{candidate.name} seed {seed}", self.recipe.out.name)
+        return recipe.model_copy(update={"train": train, "track": track, **beside})
 
     def folder(self, candidate: Candidate, seed: int) -> RunDir:
         """The folder of one run."""
@@ -101,14 +104,16 @@ def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | Non
             folder.go_on()
         else:
             folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=True)
-        kitchen = track.pantry.kitchen(recipe, prepared)
-    begun = max(0, _last_step(folder))
-    with clock.stage("train"):
-        fit = learn(kitchen, folder, resume=resume, pantry=track.pantry, until=until)
-    if fit.loop.step > begun:
-        entry.step_seconds = clock.seconds["train"] / (fit.loop.step - begun)
-    if until is None:
-        finish(kitchen, fit, folder, clock)
+    with folder.under_way(about(recipe)), tracking(recipe, folder):
+        with clock.stage("data"):
+            kitchen = track.pantry.kitchen(recipe, prepared)
+        begun = max(0, _last_step(folder))
+        with clock.stage("train"):
+            fit = learn(kitchen, folder, resume=resume, pantry=track.pantry, until=until)
+        if fit.loop.step > begun:
+            entry.step_seconds = clock.seconds["train"] / (fit.loop.step - begun)
+        if until is None:
+            finish(kitchen, fit, folder, clock)
 
 
 def is_finished(track: Track, entry: Entry, seed: int, plan: Plan) -> bool:

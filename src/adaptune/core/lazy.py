@@ -40,8 +40,11 @@ else:
 
 # Libraries without type hints of their own.
 datasets: Any = _Lazy("datasets")
+ipython_display: Any = _Lazy("IPython.display")
 matplotlib: Any = _Lazy("matplotlib")
 matplotlib_figure: Any = _Lazy("matplotlib.figure")
+mlflow: Any = _Lazy("mlflow")
+mlflow_entities: Any = _Lazy("mlflow.entities")
 optuna: Any = _Lazy("optuna")
 pyarrow_parquet: Any = _Lazy("pyarrow.parquet")
 rouge_scorer: Any = _Lazy("rouge_score.rouge_scorer")
@@ -54,4 +57,6 @@ sklearn_covariance: Any = _Lazy("sklearn.covariance")
 sklearn_exceptions: Any = _Lazy("sklearn.exceptions")
 sklearn_metrics: Any = _Lazy("sklearn.metrics")
 sklearn_linear_model: Any = _Lazy("sklearn.linear_model")
+tensorboard: Any = _Lazy("torch.utils.tensorboard")
+wandb: Any = _Lazy("wandb")
 sklearn_text: Any = _Lazy("sklearn.feature_extraction.text")

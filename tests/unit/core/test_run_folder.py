@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptune.core.errors import AdaptuneError
+from adaptune.core.errors import AdaptuneError, Interrupted
 from adaptune.core.run_folder import RunDir, read_json_lines
 
 RECIPE = "seed: 1\n"
@@ -142,6 +142,51 @@ def test_a_checkpoint_set_aside_by_a_process_that_died_is_found_again(run: RunDi
     assert (run.checkpoint / "state").read_text() == "weights"
 
 
+def test_a_run_is_running_while_a_process_is_at_it(run: RunDir) -> None:
+    with run.under_way({"task": "classify"}):
+        assert RunDir(run.path).running
+        with pytest.raises(AdaptuneError, match="a process is at the run"):
+            RunDir(run.path).begin(RECIPE, ENVIRONMENT, overwrite=True)
+        with pytest.raises(AdaptuneError, match="a process is at the run"), RunDir(run.path).under_way({}):
+            pass
+        checkpoint(run)
+        with pytest.raises(AdaptuneError, match="a process is at the run"):
+            RunDir(run.path).go_on()
+        run.go_on()
+    assert not run.running
+    with run.under_way({}):
+        pass
+
+
+def test_a_run_says_in_brief_what_it_is_of_and_what_it_came_to(run: RunDir) -> None:
+    with run.under_way({"task": "classify", "seed": 1}):
+        begun = run.in_brief()
+        assert set(begun) == {"task", "seed", "begun"}
+    with run.under_way({"task": "classify", "seed": 2}):
+        run.write_report({"all": "of it"}, {"test": {"accuracy": 0.9}})
+    found = run.in_brief()
+    assert found == {**begun, "seed": 2, "test": {"accuracy": 0.9}, "ended": found["ended"]}
+    assert found["begun"] <= found["ended"]
+
+
+def test_an_error_is_kept_until_the_run_goes_on_and_a_signal_is_none(run: RunDir) -> None:
+    with pytest.raises(ValueError, match="no rows"), run.under_way({}):
+        raise ValueError("no rows")
+    assert json.loads(run.failure.read_text())["error"] == "ValueError: no rows"
+    with pytest.raises(Interrupted), run.under_way({}):
+        raise Interrupted("stopped", 15)
+    assert not run.failure.exists()
+
+
+def test_counts_of_several_tasks_have_a_file_each(run: RunDir) -> None:
+    run.write_counts([[1, 1], [0, 1]])
+    run.write_counts([[1, 1]], "intent")
+    assert json.loads(run.counts.read_text()) == [[1, 1], [0, 1]]
+    assert json.loads(run.counts_of("intent").read_text()) == [[1, 1]]
+    run.begin(RECIPE, ENVIRONMENT)
+    assert not run.counts_of("intent").exists()
+
+
 def test_processes_beside_the_main_one_write_nothing(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run", main=False)
     run.begin(RECIPE, ENVIRONMENT)
@@ -149,7 +194,8 @@ def test_processes_beside_the_main_one_write_nothing(tmp_path: Path) -> None:
     run.log_scores({"step": 1})
     run.write_rejected([{"row": 1}])
     run.write_predictions([{"row": 1}])
-    run.write_report({})
+    with run.under_way({"task": "classify"}):
+        run.write_report({}, {"test": {}})
     with run.new_checkpoint() as folder:
         (folder / "state").write_text("x")
     assert not run.path.exists()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import adaptune
-from adaptune.cli import comparing, estimating, exchange, predicting, serving, watching
+from adaptune.cli import comparing, estimating, exchange, history, predicting, serving, watching
 from adaptune.cli.options import (
     Base,
     BundleFolder,
@@ -164,8 +164,8 @@ def show(
 @app.command(name="list")
 def list_parts(
     kind: Annotated[
-        Literal["methods", "tasks", "heads", "approaches", "models"],
-        typer.Argument(metavar="KIND", help="methods, tasks, heads, approaches or models."),
+        Literal["methods", "tasks", "heads", "approaches", "models", "trackers"],
+        typer.Argument(metavar="KIND", help="methods, tasks, heads, approaches, models or trackers."),
     ],
 ) -> None:
     """List what a recipe can name.
@@ -174,6 +174,7 @@ def list_parts(
     adaptune list methods
     """
     parts = {"methods": _methods, "tasks": _tasks, "heads": _heads, "approaches": _approaches, "models": _models}
+    parts["trackers"] = _trackers
     print_table(parts[kind]())
 
 
@@ -282,12 +283,14 @@ def demo(
 app.command()(estimating.estimate)
 app.command()(comparing.compare)
 app.command()(comparing.tune)
+app.command()(history.reproduce)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)
 app.command(name="import")(exchange.import_peft)
 app.command()(serving.serve)
 app.command()(serving.key)
+app.add_typer(history.runs, name="runs")
 app.add_typer(watching.watch, name="watch")
 app.add_typer(watching.feedback, name="feedback")
 
@@ -342,6 +345,14 @@ def _models() -> Iterator[Sequence[str]]:
     for name, package in PACKAGES.items():
         there = "at hand" if installed(name) else f"{package.archive.megabytes} MB to fetch"
         yield name, "model", f"hub id, or package {package.archive} ({there})"
+
+
+def _trackers() -> Iterator[Sequence[str]]:
+    from adaptune.track import TRACKERS
+
+    for name in TRACKERS.names():
+        tracker = TRACKERS.get(name)
+        yield name, _says(tracker), f"pip install 'adaptune[{tracker.extra}]'"
 
 
 def _says(kind: type) -> str:

@@ -146,11 +146,11 @@ def _refuse_learning_nothing(recipe: Recipe) -> None:
 
 def _fingerprint(recipe: Recipe, splits: Splits) -> str:
     """The same for the same recipe and data, wherever the run folder lies."""
-    same = recipe.model_copy(update={"out": Path()}).as_yaml()
+    same = recipe.model_copy(update={"out": Path(), "track": ()}).as_yaml()
     return hashlib.sha256((same + json.dumps(dict(splits.fingerprints), sort_keys=True)).encode()).hexdigest()
 
 
 def fingerprint_of_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> str:
     """The same of a recipe of several tasks."""
-    same = recipe.model_copy(update={"out": Path()}).as_yaml()
+    same = recipe.model_copy(update={"out": Path(), "track": ()}).as_yaml()
     return hashlib.sha256("".join([same, *(one.fingerprint for one in prepared.values())]).encode()).hexdigest()

@@ -149,10 +149,15 @@ def test_ctrl_c_before_anything_is_saved_ends_with_130(command: Command, monkeyp
     assert command("train", "recipe.yaml") == Done(130, "", "")
 
 
-@pytest.mark.parametrize("kind", ["methods", "tasks", "heads", "approaches"])
+FOLDERS = {"trackers": "track"}
+
+
+@pytest.mark.parametrize("kind", ["methods", "tasks", "heads", "approaches", "trackers"])
 def test_list_names_every_part_of_a_catalogue(kind: str, command: Command) -> None:
     names = [line.split()[0] for line in command("list", kind).out.splitlines()]
-    assert names == sorted(file.stem for file in Path(adaptune.__file__).parent.joinpath(kind).glob("[a-z]*.py"))
+    assert names == sorted(
+        file.stem for file in Path(adaptune.__file__).parent.joinpath(FOLDERS.get(kind, kind)).glob("[a-z]*.py")
+    )
 
 
 def test_list_says_what_a_method_does_and_where_it_comes_from(command: Command) -> None:

@@ -17,6 +17,7 @@ from adaptune.cli import (
     comparing,
     estimating,
     exchange,
+    history,
     labelling,
     predicting,
     relabelling,
@@ -172,8 +173,8 @@ def show(
 @app.command(name="list")
 def list_parts(
     kind: Annotated[
-        Literal["methods", "tasks", "heads", "approaches", "models"],
-        typer.Argument(metavar="KIND", help="methods, tasks, heads, approaches or models."),
+        Literal["methods", "tasks", "heads", "approaches", "models", "trackers"],
+        typer.Argument(metavar="KIND", help="methods, tasks, heads, approaches, models or trackers."),
     ],
 ) -> None:
     """List what a recipe can name.
@@ -182,6 +183,7 @@ def list_parts(
     adaptune list methods
     """
     parts = {"methods": _methods, "tasks": _tasks, "heads": _heads, "approaches": _approaches, "models": _models}
+    parts["trackers"] = _trackers
     print_table(parts[kind]())
 
 
@@ -274,6 +276,7 @@ app.command()(labelling.suggest)
 app.command()(reporting.report)
 app.command()(relabelling.selftrain)
 app.command()(relabelling.distil)
+app.command()(history.reproduce)
 app.command()(exchange.merge)
 app.command()(exchange.export)
 app.command()(exchange.combine)
@@ -281,6 +284,7 @@ app.command(name="import")(exchange.import_peft)
 app.command()(serving.serve)
 app.command()(serving.key)
 app.command()(browsing.ui)
+app.add_typer(history.runs, name="runs")
 app.add_typer(watching.watch, name="watch")
 app.add_typer(watching.feedback, name="feedback")
 
@@ -325,6 +329,14 @@ def _models() -> Iterator[Sequence[str]]:
     for name, package in PACKAGES.items():
         there = "at hand" if installed(name) else f"{package.archive.megabytes} MB to fetch"
         yield name, "model", f"hub id, or package {package.archive} ({there})"
+
+
+def _trackers() -> Iterator[Sequence[str]]:
+    from adaptune.track import TRACKERS
+
+    for name in TRACKERS.names():
+        tracker = TRACKERS.get(name)
+        yield name, _says(tracker), f"pip install 'adaptune[{tracker.extra}]'"
 
 
 def _says(kind: type) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from adaptune.compare.candidates import Candidate
 from adaptune.compare.values import Plan, Point, Status, Trained
 from adaptune.core.run_folder import RunDir, read_json_lines
+from adaptune.core.tracker import grouped
 from adaptune.core.types import Array
 from adaptune.engine.loop import plan_steps, train
 from adaptune.models.load import load_backbone, without_words
@@ -85,7 +86,9 @@ class Track:
             # Patience counts evaluations, of which there are others here: it would end before the rate has fallen.
             shape = {"max_steps": steps, "evaluate_every": plan.every, "patience": None}
             train = train.model_copy(update=shape)
-        return recipe.model_copy(update={"train": train, "seed": seed, "out": self.folder(candidate, seed).path})
+        beside = {"seed": seed, "out": self.folder(candidate, seed).path}
+        track = grouped(recipe.track, f"{candidate.name} seed {seed}", self.recipe.out.name)
+        return recipe.model_copy(update={"train": train, "track": track, **beside})
 
     def folder(self, candidate: Candidate, seed: int) -> RunDir:
         """The folder of one run."""

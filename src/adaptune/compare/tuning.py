@@ -73,6 +73,8 @@ def tune(asked: Asked, prepared: Prepared, *, resume: bool = False) -> Tuning:
     """
     started = time.monotonic()
     recipe = asked.load()
+    if recipe.track:
+        notice("track: trials of a search are not tracked; the one you choose is, when it is trained")
     _open(asked.out, resume=resume)
     try:
         track = _track(recipe, prepared)

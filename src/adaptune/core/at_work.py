@@ -47,16 +47,10 @@ class AtWork:
             return False
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.began) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            return bool(abs(process.create_time() - self.began) < 1 and process.status() != psutil.STATUS_ZOMBIE)
         except (psutil.Error, ValueError, OverflowError):
             return False
 
     def write(self, file: Path) -> None:
         """Leave the file."""
         write_json(file, asdict(self))
-
-
-def leave(file: Path, pid: int) -> None:
-    """Take the file away, if this is the process that left it: its forks share what it does at its end."""
-    if os.getpid() == pid:
-        file.unlink(missing_ok=True)

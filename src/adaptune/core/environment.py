@@ -7,7 +7,10 @@ import platform
 import resource
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
+
+from adaptune.core.lazy import torch
 
 LIBRARIES = (
     "adaptune",
@@ -23,12 +26,16 @@ LIBRARIES = (
 
 
 def environment() -> dict[str, Any]:
-    """Versions of the libraries that matter, and the machine."""
+    """Versions of the libraries that matter, the machine, and the folder that relative paths start from."""
     return {
+        "directory": str(Path.cwd()),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
         "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "libraries": {name: _version(name) for name in LIBRARIES},
     }
 

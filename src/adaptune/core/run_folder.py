@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
-import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
-from weakref import finalize
+from typing import IO, Any, Literal, Protocol
 
-from adaptune.core.at_work import AtWork, leave
-from adaptune.core.errors import AdaptuneError
+from adaptune.core.at_work import AtWork
+from adaptune.core.errors import AdaptuneError, Interrupted
 from adaptune.core.files import (
     json_line,
     recover,
@@ -25,6 +26,18 @@ from adaptune.core.files import (
 )
 
 State = Literal["empty", "unfinished", "finished"]
+PATIENCE = 1.0
+"""Seconds to wait for a folder's lock: who only looks whether it is held holds it for less."""
+
+
+class Listener(Protocol):
+    """Who hears what a run's folder is told."""
+
+    def step(self, record: Mapping[str, Any]) -> None: ...
+
+    def scores(self, record: Mapping[str, Any]) -> None: ...
+
+    def report(self, report: Mapping[str, Any]) -> None: ...
 
 
 class RunDir:
@@ -33,10 +46,19 @@ class RunDir:
     def __init__(self, path: Path | str, *, main: bool = True) -> None:
         self.path = Path(path)
         self.main = main
+        self.listeners: list[Listener] = []
+        self._own = False
+        """Whether this object holds the lock."""
         self.environment = self.path / "environment.json"
         """Versions, machine, data fingerprints, seed. Written first: its presence makes a folder a run's."""
         self.recipe = self.path / "recipe.yaml"
         """The recipe as resolved."""
+        self.brief = self.path / "run.json"
+        """In a few lines what the run is of, since when, and what it came to: what lists of runs are made from."""
+        self.failure = self.path / "failure.json"
+        """The error that ended the run, if one did."""
+        self.lock = self.path / ".lock"
+        """Locked by the process that is at the run."""
         self.steps = self.path / "steps.jsonl"
         """One line an optimizer step."""
         self.scores = self.path / "scores.jsonl"
@@ -55,6 +77,8 @@ class RunDir:
         """A folder: all that an exact resume needs."""
         self.bundle = self.path / "bundle"
         """A folder: the adapter."""
+        self.tracking = self.path / "tracking"
+        """A folder: what trackers keep beside the run."""
         self.report = self.path / "report.json"
         """Written last: its presence makes a run finished."""
         self.page = self.path / "report.html"
@@ -72,6 +96,66 @@ class RunDir:
         """The process that is at work in it now, on this machine."""
         return AtWork.read(self.process)
 
+    @property
+    def running(self) -> bool:
+        """Whether a process is at this run, on this machine or on one that shares the folder's locks."""
+        try:
+            file = self.lock.open("rb")
+        except OSError:
+            return False
+        with file:
+            return not _locked(file, fcntl.LOCK_SH)
+
+    @contextmanager
+    def under_way(self, about: Mapping[str, Any]) -> Iterator[None]:
+        """Within, the run is seen to be running and no other process can begin it; `about`: what it is of, in brief.
+
+        An error that ends the block is kept as the run's failure. Raises AdaptuneError where another process is at it.
+        """
+        if not self.main:
+            yield
+            return
+        with self.held():
+            self.failure.unlink(missing_ok=True)
+            write_json(self.brief, {"begun": _now()} | self.in_brief() | dict(about))
+            try:
+                yield
+            except Interrupted:
+                raise
+            except Exception as error:
+                with suppress(OSError):  # the error counts, and a full disk may be it
+                    write_json(self.failure, {"error": f"{type(error).__name__}: {error}", "at": _now()})
+                raise
+
+    def in_brief(self) -> dict[str, Any]:
+        """What the run is of and came to; empty where nothing is known."""
+        return read_record(self.brief)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within, no other process can be at the run. Raises AdaptuneError where one is."""
+        with self.lock.open("ab") as file:
+            patience = time.monotonic() + PATIENCE
+            while not _locked(file, fcntl.LOCK_EX):
+                if time.monotonic() > patience:
+                    raise self._is_running()
+                time.sleep(PATIENCE / 50)
+            self._own = True
+            AtWork.here().write(self.process)
+            try:
+                yield
+            finally:
+                self._own = False
+                self.process.unlink(missing_ok=True)
+
+    def _refuse_running(self) -> None:
+        if not self._own and self.running:
+            raise self._is_running()
+
+    def _is_running(self) -> AdaptuneError:
+        who = f"process {self.at_work.pid}" if self.at_work else "a process"
+        return AdaptuneError(f"{who} is at the run in {self.path}; wait for its end, or name another folder")
+
     def begin(self, recipe: str, environment: Mapping[str, Any], *, overwrite: bool = False) -> None:
         """Make the folder, with the recipe and the environment in it.
 
@@ -81,7 +165,7 @@ class RunDir:
         if not self.main:
             return
         self._refuse_other_files()
-        self._refuse_other_process()
+        self._refuse_running()
         recover(self.checkpoint)
         if not overwrite:
             self._refuse_earlier_run()
@@ -89,7 +173,6 @@ class RunDir:
         self.path.mkdir(parents=True, exist_ok=True)
         write_json(self.environment, environment)
         write_atomically(self.recipe, recipe)
-        self._enter()
 
     def go_on(self, step: int | None = None) -> None:
         """Prepare an unfinished run to go on: drops a half-written last line, and what was logged after `step`.
@@ -98,7 +181,7 @@ class RunDir:
         """
         if not self.main:
             return
-        self._refuse_other_process()
+        self._refuse_running()
         recover(self.checkpoint)
         if self.state == "finished":
             raise AdaptuneError(f"the run in {self.path} is finished ({self.report.name} is there): nothing to resume")
@@ -109,15 +192,18 @@ class RunDir:
         for log in (self.steps, self.scores):
             if log.exists():
                 _keep(log, lambda record: step is None or record.get("step", 0) <= step)
-        self._enter()
 
     def log_step(self, record: Mapping[str, Any]) -> None:
         """Append one line to the steps."""
         self._append(self.steps, record)
+        for listener in self.listeners:
+            listener.step(record)
 
     def log_scores(self, record: Mapping[str, Any]) -> None:
         """Append one line to the scores."""
         self._append(self.scores, record)
+        for listener in self.listeners:
+            listener.scores(record)
 
     def write_rejected(self, records: Iterable[Mapping[str, Any]]) -> None:
         """Replace the list of rejected rows."""
@@ -129,10 +215,10 @@ class RunDir:
         if self.main:
             write_json_lines(self.predictions_of(task), records)
 
-    def write_counts(self, counts: list[list[int]]) -> None:
-        """Replace the counts of the test rows, (R, K)."""
+    def write_counts(self, counts: list[list[int]], task: str | None = None) -> None:
+        """Replace the counts of the test rows, (R, K). Those of one of several tasks have a file of their own."""
         if self.main:
-            write_atomically(self.counts, json.dumps(counts) + "\n")
+            write_atomically(self.counts_of(task), json.dumps(counts) + "\n")
 
     def write_errors(self, records: Iterable[Mapping[str, Any]], task: str | None = None) -> None:
         """Replace the worst rows; those of one of several tasks have a file of their own."""
@@ -147,11 +233,18 @@ class RunDir:
         """The worst rows of a task: errors.NAME.jsonl."""
         return self.errors if task is None else self.path / f"errors.{task}.jsonl"
 
-    def write_report(self, report: Mapping[str, Any]) -> None:
-        """Write the report: the run is finished, and its checkpoint no longer needed."""
+    def counts_of(self, task: str | None) -> Path:
+        """The counts of a task's test rows: counts.NAME.json."""
+        return self.counts if task is None else self.path / f"counts.{task}.json"
+
+    def write_report(self, report: Mapping[str, Any], came_to: Mapping[str, Any] | None = None) -> None:
+        """Write the report, and in brief what the run came to: it is finished, and its checkpoint no longer needed."""
         if self.main:
+            if came_to is not None:
+                write_json(self.brief, self.in_brief() | dict(came_to) | {"ended": _now()})
             write_json(self.report, report)
-            self.process.unlink(missing_ok=True)
+            for listener in self.listeners:
+                listener.report(report)
             shutil.rmtree(self.checkpoint, ignore_errors=True)
 
     def new_checkpoint(self) -> AbstractContextManager[Path]:
@@ -171,19 +264,6 @@ class RunDir:
         if self.main:
             with log.open("ab", buffering=0) as file:
                 file.write(json_line(record))
-
-    def _enter(self) -> None:
-        """Say that this process is at work, until the run is finished or nobody holds this object any more."""
-        AtWork.here().write(self.process)
-        finalize(self, leave, self.process, os.getpid())
-
-    def _refuse_other_process(self) -> None:
-        other = self.at_work
-        if other is not None and other.pid != os.getpid():
-            raise AdaptuneError(
-                f"process {other.pid} is at work in {self.path}; wait for its end, or stop it, which saves what it "
-                f"has learned: kill {other.pid}"
-            )
 
     def _refuse_other_files(self) -> None:
         if not self.path.exists():
@@ -209,13 +289,27 @@ class RunDir:
 
     def _clear(self) -> None:
         """Remove what a run writes, its environment last, so that a folder half cleared is still known as a run's."""
-        for folder in (self.checkpoint, self.bundle):
+        for folder in (self.checkpoint, self.bundle, self.tracking):
             shutil.rmtree(folder, ignore_errors=True)
-        several = [*self.path.glob("predictions.*.jsonl"), *self.path.glob("errors.*.jsonl")]
-        found = (self.report, self.page, self.predictions, self.errors, self.counts, *several)
-        logs = (*found, self.rejected, self.scores, self.steps)
-        for file in (*logs, self.process, self.recipe, self.environment):
+        for file in self.files():
             file.unlink(missing_ok=True)
+
+    def files(self) -> list[Path]:
+        """Every file that a run may have beside its folders, in the order in which they are removed."""
+        of_tasks = ("predictions.*.jsonl", "errors.*.jsonl", "counts.*.json")
+        several = [file for pattern in of_tasks for file in self.path.glob(pattern)]
+        found = (self.report, self.page, self.predictions, self.errors, self.counts, *several)
+        logs = (self.rejected, self.scores, self.steps, self.process)
+        return [*found, *logs, self.brief, self.failure, self.recipe, self.environment]
+
+
+def read_record(file: Path) -> dict[str, Any]:
+    """A JSON object; empty where there is none that can be read."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
@@ -224,6 +318,21 @@ def read_json_lines(path: Path) -> Iterator[dict[str, Any]]:
         for line in file:
             if line.endswith(b"\n"):
                 yield json.loads(line)
+
+
+def _locked(file: IO[bytes], how: int) -> bool:
+    """Whether the file could be locked; one on a system without locks counts as such."""
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _keep(log: Path, wanted: Callable[[dict[str, Any]], bool]) -> None:

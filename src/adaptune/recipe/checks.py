@@ -19,6 +19,7 @@ from adaptune.core.errors import AdaptuneError, Unsupported, nearest
 from adaptune.core.head import LOG_LIKELIHOOD, Head, LogitHead
 from adaptune.core.method import Method
 from adaptune.core.task import Task
+from adaptune.core.tracker import Tracker
 from adaptune.data.config import DataConfig
 from adaptune.data.formats.parallel import halves
 from adaptune.data.read import files_of
@@ -29,6 +30,7 @@ from adaptune.recipe.phrases import missing, problems_of, shown, switched, unkno
 from adaptune.recipe.source import Source, beside
 from adaptune.recipe.values import DEFAULT_APPROACH
 from adaptune.tasks import TASKS
+from adaptune.track import TRACKERS
 
 P = TypeVar("P", bound=Part)
 C = TypeVar("C", bound=Config)
@@ -75,11 +77,30 @@ def _check_rows(source: Source, path: str, data: DataConfig, approach: Approach)
         )
 
 
+def trackers_at(source: Source) -> tuple[Tracker, ...]:
+    """The trackers that `track` names: one, or a list of them."""
+    given = source.at("track")
+    several = isinstance(given, list)
+    items = given if several else [] if given is None else [given]
+    found = []
+    for place, item in enumerate(items):
+        path = f"track.{place}" if several else "track"
+        tracker = part_of(source, path, {"name": item} if isinstance(item, str) else item, TRACKERS, None)
+        if tracker is not None and any(one.name == tracker.name for one in found):
+            source.report(path, f"{path}: {tracker.name!r} stands there twice; keep one of them")
+        elif tracker is not None:
+            found.append(tracker)
+    return tuple(found)
+
+
 def part_at(source: Source, path: str, catalogue: Catalogue[P], default: str | None) -> P | None:
     """The part of a catalogue that a section names."""
     values = source.at(path)
-    if values is None:
-        values = {}
+    return part_of(source, path, {} if values is None else values, catalogue, default)
+
+
+def part_of(source: Source, path: str, values: Any, catalogue: Catalogue[P], default: str | None) -> P | None:
+    """The part of a catalogue that the values of a section name."""
     if not isinstance(values, dict):
         source.report(path, f"{path}: expected a name or a mapping with a name, got {shown(values)}")
         return None

@@ -24,6 +24,7 @@ from adaptune.recipe.values import (
     RunSettings,
 )
 from adaptune.tasks import TASKS
+from adaptune.track import TRACKERS
 
 _CATALOGUES: dict[str, Catalogue[Any]] = {
     "task": TASKS,
@@ -38,7 +39,9 @@ def schema() -> dict[str, Any]:
     """JSON schema (draft 2020-12) of a recipe, of one task or of several."""
     parts = {key: {name: kind.get(name) for name in kind.names()} for key, kind in _CATALOGUES.items()}
     sections: dict[str, type[Config]] = {**SECTIONS, "mixing": Mixing}
-    models = [model for kinds in parts.values() for model in kinds.values()] + [*sections.values(), RunSettings]
+    trackers = {name: TRACKERS.get(name) for name in TRACKERS.names()}
+    models = [model for kinds in (*parts.values(), trackers) for model in kinds.values()]
+    models += [*sections.values(), RunSettings]
     references, whole = models_json_schema([(model, "validation") for model in models])
     definitions = whole["$defs"]
 
@@ -54,6 +57,10 @@ def schema() -> dict[str, Any]:
             _name(definition(model), name, required=key != "head" and name != _DEFAULTS.get(key))
         choices = [references[model, "validation"] for model in kinds.values()]
         properties[key] = {"anyOf": [{"type": "string", "enum": list(kinds)}, *choices]}
+    for name, tracker in trackers.items():
+        _name(definition(tracker), name, required=True)
+    one = [{"type": "string", "enum": list(trackers)}, *(references[kind, "validation"] for kind in trackers.values())]
+    properties["track"] = {"anyOf": [*one, {"type": "array", "items": {"anyOf": one}}]}
     properties["model"] = {"anyOf": [{"type": "string"}, properties["model"]]}
     for key, value in properties.items():
         value["description"] = (MultiTask if key == "mixing" else Recipe).model_fields[key].description

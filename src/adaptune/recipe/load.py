@@ -25,6 +25,7 @@ from adaptune.recipe.checks import (
     part_at,
     settings_at,
     task_at,
+    trackers_at,
 )
 from adaptune.recipe.phrases import shown, unknown
 from adaptune.recipe.source import Source, override, read_source, source_of
@@ -227,4 +228,4 @@ def _common(source: Source, out: Path, tasks: Sequence[OfTask]) -> dict[str, Any
     run = built(source, "", RunSettings, given)
     check_file(source, "method.start")
     settings = {"out": run.out or out, "seed": run.seed} if run is not None else {}
-    return {"method": method, **sections, **settings}
+    return {"method": method, **sections, "track": trackers_at(source), **settings}

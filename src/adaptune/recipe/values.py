@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from adaptune.core.config import Config
 from adaptune.core.head import Head
 from adaptune.core.method import Method
 from adaptune.core.task import Task
+from adaptune.core.tracker import Tracker, grouped
 from adaptune.data.config import DataConfig
 from adaptune.data.mixing import Mixing
 from adaptune.engine.config import TrainConfig
@@ -23,7 +25,7 @@ from adaptune.recipe.source import write_text
 
 DEFAULT_METHOD = "lora"
 DEFAULT_APPROACH = "finetune"
-ORDER = ("task", "head", "approach", "data", "model", "method", "train", "evaluate", "bundle", "out", "seed")
+ORDER = ("task", "head", "approach", "data", "model", "method", "train", "evaluate", "bundle", "track", "out", "seed")
 """In which a recipe's keys are written."""
 ORDER_OF_SEVERAL = ("tasks", "adapters", "mixing", *ORDER[4:])
 """The same where there are several tasks."""
@@ -64,14 +66,15 @@ class Recipe(RunSettings):
     """What is measured."""
     bundle: BundleConfig
     """What the bundle holds beside the weights."""
+    track: tuple[Tracker, ...] = ()
+    """Where the run is shown beside its folder: a name, a mapping with its name and settings, or a list of these."""
     out: Path
     """The run folder; none: runs/ and the name of the recipe file."""
 
     def as_yaml(self) -> str:
         """Every value, defaults included, as a recipe that loads to an equal one."""
         parts = {key: section(getattr(self, key)) for key in ("task", "head", "approach", "method")}
-        rest = self.model_dump(mode="json", exclude=set(parts))
-        return write_text({key: parts.get(key, rest.get(key)) for key in ORDER})
+        return _written(self, parts, ORDER)
 
 
 SECTIONS: dict[str, type[Config]] = {
@@ -117,6 +120,8 @@ class MultiTask(RunSettings):
     """What is measured."""
     bundle: BundleConfig
     """What a bundle holds beside the weights."""
+    track: tuple[Tracker, ...] = ()
+    """Where the run is shown beside its folder: a name, a mapping with its name and settings, or a list of these."""
     out: Path
     """The run folder; none: runs/ and the name of the recipe file. Separate adapters: each has its own below it."""
 
@@ -125,13 +130,21 @@ class MultiTask(RunSettings):
         same = ("model", "method", "train", "evaluate", "bundle", "seed")
         entry = self.tasks[name]
         own = {key: getattr(entry, key) for key in OF_A_TASK} | {"out": self.out / name}
+        own["track"] = grouped(self.track, f"{self.out.name} {name}", self.out.name)
         return Recipe.model_validate(own | {key: getattr(self, key) for key in same})
 
     def as_yaml(self) -> str:
         """Every value, defaults included, as a recipe that loads to an equal one."""
         parts = {"method": section(self.method), "tasks": {name: _entry(one) for name, one in self.tasks.items()}}
-        rest = self.model_dump(mode="json", exclude=set(parts))
-        return write_text({key: parts.get(key, rest.get(key)) for key in ORDER_OF_SEVERAL})
+        return _written(self, parts, ORDER_OF_SEVERAL)
+
+
+def _written(recipe: Recipe | MultiTask, parts: Mapping[str, Any], order: Sequence[str]) -> str:
+    """`track` is left out where there is none, so that such a recipe reads as it always did."""
+    rest = recipe.model_dump(mode="json", exclude={*parts, "track"})
+    trackers = {"track": [section(one) for one in recipe.track]} if recipe.track else {}
+    known = {**rest, **parts, **trackers}
+    return write_text({key: known.get(key) for key in order if key != "track" or trackers})
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from adaptune.run.calibrating import answered_well
 from adaptune.run.cooking import cook, cook_tasks, finish, train
 from adaptune.run.finished import Clock, Run
+from adaptune.run.following import tracking
+from adaptune.run.in_brief import about
 from adaptune.run.kitchen import Kitchen, kitchen_of
 from adaptune.run.sharing import Pantry
 from adaptune.run.stretches import cook_on
@@ -15,6 +17,7 @@ __all__ = [
     "Kitchen",
     "Pantry",
     "Run",
+    "about",
     "answered_well",
     "cook",
     "cook_on",
@@ -23,6 +26,7 @@ __all__ = [
     "kitchen_of",
     "learn",
     "observe",
+    "tracking",
     "train",
     "warmed",
 ]

@@ -16,10 +16,13 @@ from adaptune.models.load import load_backbone
 from adaptune.prepare import Prepared, naming, prepare, prepare_tasks
 from adaptune.recipe import MultiTask, Recipe, read_recipe
 from adaptune.run.finished import Clock, Run, finished_report
+from adaptune.run.following import tracking
+from adaptune.run.in_brief import about, came_to
 from adaptune.run.kitchen import Kitchen, set_up
 from adaptune.run.measuring import made_of, measure, report_of
 from adaptune.run.referring import reference
 from adaptune.run.together import (
+    Kitchens,
     learn_together,
     record_of_tasks,
     rejected_of_tasks,
@@ -57,11 +60,13 @@ def cook(
             folder.go_on()
         else:
             folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=overwrite)
-        folder.write_rejected({"row": row.where, "reason": row.reason} for row in prepared.splits.rejected)
-        kitchen = set_up(recipe, prepared, backbone)
-    with clock.stage("train"):
-        fit = learn(kitchen, folder, resume=resume)
-    return finish(kitchen, fit, folder, clock)
+    with folder.under_way(about(recipe)), tracking(recipe, folder):
+        with clock.stage("data"):
+            folder.write_rejected({"row": row.where, "reason": row.reason} for row in prepared.splits.rejected)
+            kitchen = set_up(recipe, prepared, backbone)
+        with clock.stage("train"):
+            fit = learn(kitchen, folder, resume=resume)
+        return finish(kitchen, fit, folder, clock)
 
 
 def finish(kitchen: Kitchen, fit: Fit, folder: RunDir, clock: Clock) -> Run:
@@ -84,7 +89,7 @@ def finish(kitchen: Kitchen, fit: Fit, folder: RunDir, clock: Clock) -> Run:
             made=made_of(kitchen, results),
         )
     report = report_of(kitchen, fit, results) | clock.record()
-    folder.write_report(report)
+    folder.write_report(report, came_to(report))
     return Run(recipe.out, report)
 
 
@@ -115,10 +120,17 @@ def cook_shared(
             folder.go_on()
         else:
             folder.begin(recipe.as_yaml(), environment() | record_of_tasks(recipe, prepared), overwrite=overwrite)
-        folder.write_rejected(rejected_of_tasks(prepared))
-        kitchens = set_up_tasks(recipe, prepared)
-    with clock.stage("train"):
-        fit = learn_together(kitchens, folder, resume=resume)
+    with folder.under_way(about(recipe)), tracking(recipe, folder):
+        with clock.stage("data"):
+            folder.write_rejected(rejected_of_tasks(prepared))
+            kitchens = set_up_tasks(recipe, prepared)
+        with clock.stage("train"):
+            fit = learn_together(kitchens, folder, resume=resume)
+        return _finish_shared(kitchens, prepared, fit, folder, clock)
+
+
+def _finish_shared(kitchens: Kitchens, prepared: Mapping[str, Prepared], fit: Fit, folder: RunDir, clock: Clock) -> Run:
+    recipe = kitchens.recipe
     clock.seconds["train"] = fit.seconds
     with clock.stage("evaluate"):
         results = {name: measure(kitchen, folder, name) for name, kitchen in kitchens.of.items()}
@@ -135,7 +147,7 @@ def cook_shared(
             made=Made(recipe.as_yaml(), rows_of_tasks(kitchens)),
         )
     report = report_of_tasks(kitchens, fit, results) | clock.record()
-    folder.write_report(report)
+    folder.write_report(report, came_to(report))
     return Run(recipe.out, report)
 
 
@@ -148,7 +160,7 @@ def cook_separate(
     _open(folder, runs, recipe, prepared, resume=resume, overwrite=overwrite)
     backbones: dict[bool, Backbone] = {}
     reports = {}
-    with clock.stage("tasks"):
+    with folder.under_way(about(recipe)), clock.stage("tasks"):
         for name, run in runs.items():
             alone = recipe.alone(name)
             with naming(name):
@@ -166,7 +178,7 @@ def cook_separate(
                 )
                 reports[name] = dict(done.report)
     report = {"adapters": "separate", "model": recipe.model.name, "tasks": reports} | clock.record()
-    folder.write_report(report)
+    folder.write_report(report, came_to(report))
     return Run(recipe.out, report)
 
 

@@ -61,8 +61,7 @@ def measure(kitchen: Kitchen, folder: RunDir, name: str | None = None) -> Result
         folder.write_errors(kept, name)
     answers = [answer.value for answer in answered]
     expected = [example.expected for example in kitchen.examples("test")]
-    if name is None:
-        folder.write_counts(task.counts(answers, expected).tolist())
+    folder.write_counts(task.counts(answers, expected).tolist(), name)
     options: dict[str, Any] = {"samples": recipe.evaluate.samples, "seed": recipe.seed, "level": recipe.evaluate.level}
     beside = _baselines(kitchen)
     scores["test"] = kitchen.score("test", answered)
@@ -127,6 +126,7 @@ def report_of(kitchen: Kitchen, fit: Fit, results: Results) -> dict[str, Any]:
         "put": dict(kitchen.assembly.approach.said()),
         "method": recipe.method.name,
         "model": recipe.model.name,
+        "base": kitchen.assembly.backbone.fingerprint,
         **scores_of(kitchen, results),
         "parameters": parameters_of(kitchen.assembly),
         "training": training_of(fit),

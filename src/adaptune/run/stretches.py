@@ -11,6 +11,8 @@ from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
 from adaptune.run.cooking import finish
 from adaptune.run.finished import Clock
+from adaptune.run.following import tracking
+from adaptune.run.in_brief import about
 from adaptune.run.sharing import Pantry
 from adaptune.run.training import learn
 
@@ -41,13 +43,15 @@ def cook_on(pantry: Pantry, recipe: Recipe, prepared: Prepared, *, until: int | 
             folder.go_on()
         else:
             folder.begin(recipe.as_yaml(), environment() | prepared.record(), overwrite=True)
-        kitchen = pantry.kitchen(recipe, prepared)
-    begun = max(0, last_step(folder))
-    with clock.stage("train"):
-        fit = learn(kitchen, folder, resume=resume, pantry=pantry, until=until)
-    done = Stretch(max(0, fit.loop.step - begun), clock.seconds["train"])
-    if until is None:
-        finish(kitchen, fit, folder, clock)
+    with folder.under_way(about(recipe)), tracking(recipe, folder):
+        with clock.stage("data"):
+            kitchen = pantry.kitchen(recipe, prepared)
+        begun = max(0, last_step(folder))
+        with clock.stage("train"):
+            fit = learn(kitchen, folder, resume=resume, pantry=pantry, until=until)
+        done = Stretch(max(0, fit.loop.step - begun), clock.seconds["train"])
+        if until is None:
+            finish(kitchen, fit, folder, clock)
     return done
 
 

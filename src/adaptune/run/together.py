@@ -173,6 +173,7 @@ def report_of_tasks(kitchens: Kitchens, fit: Fit, results: Mapping[str, Results]
         "adapters": "shared",
         "method": recipe.method.name,
         "model": recipe.model.name,
+        "base": kitchens.joint.backbone.fingerprint,
         "metric": MEAN,
         "valid": {MEAN: sum(valid) / len(valid)},
         "test": {} if None in test else {MEAN: sum(test) / len(test)},

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adaptune.core.errors import AdaptuneError
+from adaptune.core.errors import AdaptuneError, Interrupted
 from adaptune.core.run_folder import RunDir, read_json_lines
 
 RECIPE = "seed: 1\n"
@@ -150,6 +149,51 @@ def test_a_checkpoint_set_aside_by_a_process_that_died_is_found_again(run: RunDi
     assert (run.checkpoint / "state").read_text() == "weights"
 
 
+def test_a_run_is_running_while_a_process_is_at_it(run: RunDir) -> None:
+    with run.under_way({"task": "classify"}):
+        assert RunDir(run.path).running
+        with pytest.raises(AdaptuneError, match="a process is at the run"):
+            RunDir(run.path).begin(RECIPE, ENVIRONMENT, overwrite=True)
+        with pytest.raises(AdaptuneError, match="a process is at the run"), RunDir(run.path).under_way({}):
+            pass
+        checkpoint(run)
+        with pytest.raises(AdaptuneError, match="a process is at the run"):
+            RunDir(run.path).go_on()
+        run.go_on()
+    assert not run.running
+    with run.under_way({}):
+        pass
+
+
+def test_a_run_says_in_brief_what_it_is_of_and_what_it_came_to(run: RunDir) -> None:
+    with run.under_way({"task": "classify", "seed": 1}):
+        begun = run.in_brief()
+        assert set(begun) == {"task", "seed", "begun"}
+    with run.under_way({"task": "classify", "seed": 2}):
+        run.write_report({"all": "of it"}, {"test": {"accuracy": 0.9}})
+    found = run.in_brief()
+    assert found == {**begun, "seed": 2, "test": {"accuracy": 0.9}, "ended": found["ended"]}
+    assert found["begun"] <= found["ended"]
+
+
+def test_an_error_is_kept_until_the_run_goes_on_and_a_signal_is_none(run: RunDir) -> None:
+    with pytest.raises(ValueError, match="no rows"), run.under_way({}):
+        raise ValueError("no rows")
+    assert json.loads(run.failure.read_text())["error"] == "ValueError: no rows"
+    with pytest.raises(Interrupted), run.under_way({}):
+        raise Interrupted("stopped", 15)
+    assert not run.failure.exists()
+
+
+def test_counts_of_several_tasks_have_a_file_each(run: RunDir) -> None:
+    run.write_counts([[1, 1], [0, 1]])
+    run.write_counts([[1, 1]], "intent")
+    assert json.loads(run.counts.read_text()) == [[1, 1], [0, 1]]
+    assert json.loads(run.counts_of("intent").read_text()) == [[1, 1]]
+    run.begin(RECIPE, ENVIRONMENT)
+    assert not run.counts_of("intent").exists()
+
+
 def test_processes_beside_the_main_one_write_nothing(tmp_path: Path) -> None:
     run = RunDir(tmp_path / "run", main=False)
     run.begin(RECIPE, ENVIRONMENT)
@@ -157,7 +201,8 @@ def test_processes_beside_the_main_one_write_nothing(tmp_path: Path) -> None:
     run.log_scores({"step": 1})
     run.write_rejected([{"row": 1}])
     run.write_predictions([{"row": 1}])
-    run.write_report({})
+    with run.under_way({"task": "classify"}):
+        run.write_report({}, {"test": {}})
     with run.new_checkpoint() as folder:
         (folder / "state").write_text("x")
     assert not run.path.exists()
@@ -168,8 +213,9 @@ import sys
 from adaptune.core.run_folder import RunDir
 run = RunDir(sys.argv[1])
 run.begin("seed: 1", {})
-print("begun", flush=True)
-sys.stdin.read()
+with run.under_way({}):
+    print("begun", flush=True)
+    sys.stdin.read()
 """
 
 
@@ -182,7 +228,7 @@ def test_a_folder_says_which_process_is_at_work_and_another_is_refused(tmp_path:
         assert run.at_work is not None
         assert run.at_work.pid == process.pid
         for act in (run.go_on, lambda: run.begin(RECIPE, ENVIRONMENT, overwrite=True)):
-            with pytest.raises(AdaptuneError, match=f"process {process.pid} is at work in .*stop it"):
+            with pytest.raises(AdaptuneError, match=f"process {process.pid} is at the run in"):
                 act()
         process.communicate()
     assert not run.process.exists()
@@ -190,23 +236,13 @@ def test_a_folder_says_which_process_is_at_work_and_another_is_refused(tmp_path:
 
 
 def test_who_was_at_work_is_known_by_more_than_a_number_that_is_given_anew(run: RunDir) -> None:
-    assert run.at_work is not None
-    told = json.loads(run.process.read_text())
-    run.process.write_text(json.dumps(told | {"began": told["began"] - 60}))
-    assert run.at_work is None
-    run.process.write_text(json.dumps(told | {"host": "elsewhere"}))
-    assert run.at_work is None
-    run.process.write_text('{"pid": ')
-    assert run.at_work is None
-
-
-def test_a_finished_run_and_one_that_nobody_holds_have_no_process(run: RunDir, tmp_path: Path) -> None:
-    run.write_report({"seed": 1})
+    with run.under_way({}):
+        assert run.at_work is not None
+        told = json.loads(run.process.read_text())
+        run.process.write_text(json.dumps(told | {"began": told["began"] - 60}))
+        assert run.at_work is None
+        run.process.write_text(json.dumps(told | {"host": "elsewhere"}))
+        assert run.at_work is None
+        run.process.write_text('{"pid": ')
+        assert run.at_work is None
     assert not run.process.exists()
-    left = RunDir(tmp_path / "left")
-    left.begin(RECIPE, ENVIRONMENT)
-    file = left.process
-    assert file.exists()
-    del left
-    gc.collect()
-    assert not file.exists()

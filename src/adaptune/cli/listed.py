@@ -55,7 +55,7 @@ def _row(run: Found, folder: Path, *, indented: bool) -> Sequence[str]:
 
 
 def _score(scores: Mapping[str, float], run: Found) -> str:
-    if run.metric not in scores:
+    if run.metric is None or run.metric not in scores:
         return ""
     ends = run.interval
     between = f" ({ends['low']:.3f} to {ends['high']:.3f})" if ends and ends["metric"] == run.metric else ""

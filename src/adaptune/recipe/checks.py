@@ -82,7 +82,7 @@ def trackers_at(source: Source) -> tuple[Tracker, ...]:
     given = source.at("track")
     several = isinstance(given, list)
     items = given if several else [] if given is None else [given]
-    found = []
+    found: list[Tracker] = []
     for place, item in enumerate(items):
         path = f"track.{place}" if several else "track"
         tracker = part_of(source, path, {"name": item} if isinstance(item, str) else item, TRACKERS, None)

@@ -76,7 +76,11 @@ def _parts(result: Any) -> tuple[str, Any]:
     """Type and value of a result. Raises ValueError for one that cannot be read."""
     kind, value = (result.get("type"), result.get("value")) if isinstance(result, dict) else (None, None)
     readable = kind == "labels" or (isinstance(value, dict) and (kind in _NUMBERS or kind == "choices"))
-    if not readable or (kind == "choices" and not _is_choices(value)) or (kind in _NUMBERS and kind not in value):
+    if (
+        not readable
+        or (kind == "choices" and not _is_choices(value))
+        or (kind in _NUMBERS and kind not in (value or {}))
+    ):
         raise ValueError(
             f"column 'annotations': the result {shown(result)} is of type {kind!r}, and only 'labels', spans of a "
             "text, 'choices', 'number' and 'rating' can be read, each with its value; export a project with these alone"

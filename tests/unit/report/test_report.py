@@ -255,6 +255,8 @@ def test_several_tasks_with_adapters_of_their_own_are_read_from_their_folders(ru
     (folder / "stars" / "scores.jsonl").unlink()
     text = _words(write_report(folder, language="en"))
     assert "Learning: reviews" in text
+    assert "Worst errors: reviews The 1 test rows that were answered worst" in text
+    assert "10–20 characters" in text
     assert "stars: scores.jsonl is not there" in text
 
 

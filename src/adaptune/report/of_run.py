@@ -53,7 +53,7 @@ def tasks_of(files: RunFiles, words: Words) -> list[OfTask]:
     if separate:
         own = {name: read_run(files.folder.path / name) for name in found}
         return [OfTask(one, words, one.report or told.get(name) or {}, name) for name, one in own.items()]
-    return [OfTask(files, words, told.get(name) or {}, name) for name in found]
+    return [OfTask(files, words, told.get(name) or {}, name, within=name) for name in found]
 
 
 def _sections(files: RunFiles, tasks: Sequence[OfTask], words: Words) -> Iterator[Section]:

@@ -38,13 +38,15 @@ class OfTask:
     """Its part of report.json."""
     name: str | None = None
     """Where there are several."""
+    within: str | None = None
+    """The same where the files hold several tasks, each under its name."""
 
     @cached_property
     def settings(self) -> Record:
         """Its section of the recipe."""
         section: Any = self.files.section("task")
-        if self.name is not None:
-            of = (self.files.settings.get("tasks") or {}).get(self.name) or {}
+        if self.within is not None:
+            of = (self.files.settings.get("tasks") or {}).get(self.within) or {}
             section = of.get("task") or {} if isinstance(of, Mapping) else {}
         return {"name": section} if isinstance(section, str) else section
 
@@ -150,13 +152,13 @@ def _scores(of: OfTask) -> Iterator[Block]:
             rows,
             words("scores.valid"),
         )
-    picture = picture_of(of.kind, of.files.predictions(of.name), _counts(of), words)
+    picture = picture_of(of.kind, of.files.predictions(of.within), _counts(of), words)
     if picture is not None:
         yield picture
 
 
 def _counts(of: OfTask) -> list[list[float]]:
-    return of.files.counts if of.name is None else []
+    return of.files.counts if of.within is None else []
 
 
 def _classes(of: OfTask) -> Iterator[Block]:
@@ -206,11 +208,14 @@ def _class_bar(of: OfTask, name: str, row: Record, ends: tuple[float, float]) ->
 def _lengths(of: OfTask) -> Iterator[Block]:
     """Scores of short and long texts."""
     counts, words = _counts(of), of.words
-    characters = [record.get("characters") for record in of.files.predictions(of.name)] if counts else []
+    characters = [record.get("characters") for record in of.files.predictions(of.within)] if counts else []
     lengths = [one for one in characters if isinstance(one, int)]
     if of.task is None or not counts or len(lengths) != len(counts):
         return
-    buckets = by_length(counts, lengths, of.task.metric_of, of.level)
+    try:
+        buckets = by_length(counts, lengths, of.task.metric_of, of.level)
+    except (IndexError, ValueError):  # written by a version that counts otherwise
+        return
     bars = [
         Bar(
             words("lengths.bucket", shortest=f"{one.shortest:,}", longest=f"{one.longest:,}"),
@@ -303,7 +308,7 @@ def _calibration(of: OfTask) -> Iterator[Block]:
 
 
 def _errors(of: OfTask) -> Iterator[Block]:
-    rows = shown_rows(of.files.errors(of.name), of.words)
+    rows = shown_rows(of.files.errors(of.within), of.words)
     if rows:
         yield Paragraph(of.words("errors.about", count=len(rows)), "soft")
         yield Examples(rows[:OPEN])

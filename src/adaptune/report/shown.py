@@ -34,7 +34,7 @@ def _shown(record: Mapping[str, Any], kinds: dict[str, int], words: Words) -> Sh
         given=[]
         if tagged
         else [(name, [Piece(_text(value))]) for name, value in given.items() if value not in ("", None)],
-        expected=_answer(record.get("expected"), given, kinds, words),
+        expected=_answer(_right(record.get("expected")), given, kinds, words),
         predicted=_answer(record.get("predicted"), given, kinds, words),
         probability="" if probability is None else f"{100 * probability:.1f}%",
     )
@@ -48,9 +48,20 @@ def _answer(value: Any, given: Mapping[str, Any], kinds: dict[str, int], words: 
         return [Piece(_text(options[value]))]
     if value is None or value == []:
         return [Piece(words("errors.nothing"))]
-    if isinstance(value, list) and all(isinstance(one, list) and len(one) == 2 for one in value):
+    if _is_ranking(value):
         return [Piece(" · ".join(_text(text) for text, _ in value[:RANKED]))]
     return [Piece(_text(value))]
+
+
+def _right(expected: Any) -> Any:
+    """Of texts with grades those that are right."""
+    return [one for one in expected if one[1] > 0] if _is_ranking(expected) else expected
+
+
+def _is_ranking(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, list) and len(one) == 2 and isinstance(one[1], int | float) for one in value
+    )
 
 
 def _marked(texts: Sequence[str], tags: Sequence[str], kinds: dict[str, int]) -> list[Piece]:

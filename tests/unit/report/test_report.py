@@ -255,6 +255,8 @@ def test_several_tasks_with_adapters_of_their_own_are_read_from_their_folders(ru
     (folder / "stars" / "scores.jsonl").unlink()
     text = _words(write_report(folder, language="en"))
     assert "Learning: reviews" in text
+    assert "Worst errors: reviews The 1 test rows that were answered worst" in text
+    assert "10–20 characters" in text
     assert "stars: scores.jsonl is not there" in text
 
 
@@ -283,6 +285,7 @@ ERRORS: list[tuple[dict[str, Any], Any, Any, str]] = [
     ({"words": ["a", "b"]}, ["O", "I-x"], ["O", "O"], "a/O b/I-x"),
     ({"question": "which?", "options": ["red", "blue"]}, 1, 0, "Expected blue Predicted"),
     ({"query": "q"}, [["right", 1.0]], [["wrong", 0.9], ["right", 0.5]], "wrong · right"),
+    ({"query": "q"}, [["wrong", 0.0], ["right", 1.0]], [["wrong", 0.9]], "Expected right Predicted"),
     ({"text": "t"}, ["a", "b"], [], "(none)"),
     ({"text": "t"}, 2.0, 1.23456, "1.235"),
     ({"messages": [{"role": "user", "content": "hello"}]}, "hi", "ho", "user: hello"),

@@ -21,14 +21,7 @@ from compare_table import RACE_NAMES, RACES, STATISTICS_NAMES, about_statistics,
 from few_table import beside as few_beside
 from few_table import relations
 from few_table import section as few
-from label_table import (
-    MISTRUSTED_NAMES,
-    UNLABELLED_NAMES,
-    about_mistrusted,
-    about_unlabelled,
-    mistrusted_rows,
-    unlabelled_rows,
-)
+from label_table import MISTRUSTED_NAMES, about_mistrusted, mistrusted_rows
 from serving_table import faults_section
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
@@ -100,11 +93,9 @@ def few_and_none() -> Iterator[str]:
 
 
 def labels() -> Iterator[str]:
-    """Wrong labels that are found, and what rows without labels add."""
+    """Wrong labels that are found."""
     if runs := every("mistrusted"):
         yield f"{about_mistrusted(runs)}\n{table(MISTRUSTED_NAMES, list(mistrusted_rows(runs)))}"
-    if runs := every("unlabelled"):
-        yield f"{about_unlabelled(runs)}\n{table(UNLABELLED_NAMES, list(unlabelled_rows(runs)))}"
 
 
 def every(group: str) -> list[Run]:

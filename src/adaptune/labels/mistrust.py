@@ -137,7 +137,7 @@ def mistrust(recipe: Recipe, prepared: Prepared, *, folds: int = FOLDS) -> Mistr
     fold_of = deal(recipe.task.strata(examples), groups, folds, recipe.seed)
     probabilities = out_of_fold(items, fold_of, len(labels), folds)
     found = doubted(items, probabilities)
-    twins = {} if items.words is not None else _twins(examples)
+    twins = _twins(examples) if _is_whole(items, examples) else {}
     judged = _Judged(examples, items, labels, probabilities, twins)
     listed = {int(items.rows[place]) for place in found}
     doubts = [judged.doubt(place) for place in found]
@@ -176,6 +176,11 @@ def _examples(prepared: Prepared) -> list[Example]:
     if any(isinstance(example.expected, float) for example in found):
         raise DataError("the labels of these rows are numbers, which cannot be mistrusted as labels can")
     return found
+
+
+def _is_whole(items: Items, examples: Sequence[Example]) -> bool:
+    """Whether a label is of a whole text: one text has several marked pairs, each with a relation of its own."""
+    return items.words is None and not any(sequence.marks for example in examples for sequence in example.sequences)
 
 
 def _labels_of(example: Example) -> Collection[str]:

@@ -37,7 +37,7 @@ def removals(folder: Path, *, older: timedelta | None = None, bundles: bool = Fa
     if not runs:
         raise AdaptuneError(f"{folder} holds no run; name the folder of a run, or one that holds some")
     before = None if older is None else datetime.now(UTC) - older
-    found = []
+    found: list[Removal] = []
     for run in runs:
         if run.kind not in ("run", "tasks") or run.state == "running":
             continue

@@ -164,7 +164,9 @@ def _state(folder: RunDir, names: Mapping[str, bool], *, ended: bool) -> tuple[S
 def _older(folder: RunDir) -> dict[str, Any]:
     """What a run that keeps no run.json is of and came to."""
     recipe, report = recipe_of(folder.path), read_record(folder.report)
-    found = {key: recipe[key].get("name", "") for key in ("task", "approach", "method", "model") if key in recipe}
+    found: dict[str, Any] = {
+        key: recipe[key].get("name", "") for key in ("task", "approach", "method", "model") if key in recipe
+    }
     found |= {key: report[key] for key in ("metric", "valid", "test", "interval") if key in report}
     if "tasks" in recipe:
         found |= {"tasks": list(recipe["tasks"]), "adapters": recipe.get("adapters")}

@@ -14,6 +14,7 @@ from adaptune.bundle.check import AGAIN, bundle_name, check_base, check_files, c
 from adaptune.bundle.golden import check_golden, dtype_of, golden_examples
 from adaptune.bundle.inputs import Input, row_of
 from adaptune.bundle.manifest import WEIGHTS, Manifest
+from adaptune.bundle.shown import Answers
 from adaptune.bundle.weights import read_tensors
 from adaptune.core.backbone import Backbone
 from adaptune.core.errors import BundleError, nearest
@@ -69,7 +70,7 @@ class Bundle:
         rows = [row_of(given, number, self.task, self.manifest.columns) for number, given in enumerate(inputs, start=1)]
         examples = [self.task.example(row) for row in rows]
         answers = self.answers(examples, corpus=corpus, batch_tokens=batch_tokens)
-        return [self.describe(example, found) for example, found in zip(examples, answers, strict=True)]
+        return Answers(self.describe(example, found) for example, found in zip(examples, answers, strict=True))
 
     def evaluate(
         self, examples: Sequence[Example], *, corpus: Iterable[str] | None = None, batch_tokens: int | None = None

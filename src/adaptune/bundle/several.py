@@ -11,6 +11,7 @@ from adaptune.bundle.check import bundle_name, check_base, check_files, check_we
 from adaptune.bundle.inputs import Input
 from adaptune.bundle.load import Bundle, checked, load_bundle, put_back
 from adaptune.bundle.manifest import WEIGHTS, Manifest, read_manifest
+from adaptune.bundle.shown import Answers
 from adaptune.bundle.weights import read_tensors
 from adaptune.core.backbone import Backbone
 from adaptune.core.types import Example, Scores
@@ -54,7 +55,7 @@ class MultiTaskBundle:
             return self.of(task).predict(inputs, corpus=corpus, batch_tokens=batch_tokens)
         given = [inputs] if isinstance(inputs, str | Mapping) else list(inputs)
         answers = [bundle.predict(given, batch_tokens=batch_tokens) for bundle in self.bundles.values()]
-        return [dict(zip(self.bundles, of_input, strict=True)) for of_input in zip(*answers, strict=True)]
+        return Answers(dict(zip(self.bundles, of_input, strict=True)) for of_input in zip(*answers, strict=True))
 
     def evaluate(self, examples: Sequence[Example], *, task: str, batch_tokens: int | None = None) -> Scores:
         """Every metric of a task over labelled examples of it. Raises BundleError where one has no label."""

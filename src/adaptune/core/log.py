@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn
 from rich.progress import Progress as RichProgress
 from rich.text import Text
 
+from adaptune.core.lazy import ipython_display
+
 console = Console(stderr=True, highlight=False)
 """The one console; standard output stays free for results."""
 
 PLAIN_EVERY = 10.0
 """Seconds between two plain lines where no bar can be drawn."""
+CELL_EVERY = 0.5
+"""Seconds between two changes of the one line below a notebook's cell."""
 
 
 def silence() -> None:
@@ -33,7 +38,7 @@ def warn(text: str) -> None:
 
 
 class Progress:
-    """Progress of long work: a bar on a terminal, a plain line now and then elsewhere.
+    """Progress of long work: a bar on a terminal, one line that changes in a notebook, elsewhere a line now and then.
 
     with Progress("train", total=600) as progress:
         progress.advance(tokens=8192, loss=0.41)
@@ -59,6 +64,8 @@ class Progress:
         self._tokens = 0
         self._console = console
         self._plain = not console.is_terminal
+        self._every = CELL_EVERY if console.is_jupyter else PLAIN_EVERY
+        self._cell: Any = None
         self._clock = clock
         self._started = self._said = clock()
         self._first = 0
@@ -81,6 +88,8 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()
+        if self._cell is not None:
+            self._say_plainly()
 
     def start_at(self, done: int) -> None:
         """Work that was done earlier, by a run that is now resumed: it counts, but not for speed and time left."""
@@ -93,7 +102,7 @@ class Progress:
         self._tokens += tokens
         self._figures |= {name: _short(figure) for name, figure in figures.items()}
         self._bar.update(self._row, completed=self.done, figures=self._shown())
-        if self._plain and self._clock() - self._said >= PLAIN_EVERY:
+        if self._plain and self._clock() - self._said >= self._every:
             self._say_plainly()
 
     def show(self, **figures: float | str) -> None:
@@ -116,7 +125,19 @@ class Progress:
         self._said = self._clock()
         count = f"{self.done:,}" if self.total is None else f"{self.done:,}/{self.total:,}"
         parts = [self.title, f"{count} {self.unit}".rstrip(), self._shown()]
-        self._console.print(Text("  ".join(part for part in parts if part)), soft_wrap=True)
+        line = "  ".join(part for part in parts if part)
+        if self._console.is_jupyter:
+            self._show_in_cell({"text/plain": line})
+        else:
+            self._console.print(Text(line), soft_wrap=True)
+
+    def _show_in_cell(self, line: dict[str, str]) -> None:
+        if self._console.quiet:
+            return
+        if self._cell is None:
+            self._cell = ipython_display.display(line, raw=True, display_id=True)
+        else:
+            self._cell.update(line, raw=True)
 
     def _shown(self) -> str:
         parts = [f"{name} {figure}" for name, figure in self._figures.items()]

@@ -7,11 +7,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from adaptune.core.environment import peak_memory_mb
 from adaptune.core.errors import AdaptuneError
+from adaptune.core.html import html_table
 from adaptune.core.run_folder import RunDir
 
 
@@ -38,6 +40,26 @@ class Run:
         if self.report.get("adapters") == "separate":
             return {name: RunDir(self.folder / name).bundle for name in self.report["tasks"]}
         return {self.folder.name: RunDir(self.folder).bundle}
+
+    def _repr_html_(self) -> str:
+        """Scores beside baselines, each task's where there are several."""
+        rows = [
+            (*([name] if name else []), *row)
+            for name, report in self.report.get("tasks", {"": self.report}).items()
+            for row in _rows(report)
+        ]
+        head = (*(["task"] if "tasks" in self.report else []), "", "metric", "score", "interval")
+        return html_table(head, rows) + f"<p>{escape(str(self.folder))}</p>"
+
+
+def _rows(report: Mapping[str, Any]) -> Iterator[tuple[object, ...]]:
+    metric, ends = report["metric"], report["interval"]
+    for name, scores in report["baseline"].items():
+        yield f"baseline: {name}", metric, scores[metric], ""
+    for title, part in (("validation", "valid"), ("test", "test")):
+        if metric in report[part]:
+            whole = part == "test" and ends is not None
+            yield title, metric, report[part][metric], f"{ends['low']:.4f} to {ends['high']:.4f}" if whole else ""
 
 
 @dataclass(slots=True)

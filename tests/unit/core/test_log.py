@@ -103,3 +103,29 @@ def test_on_a_terminal_a_bar_shows_figures() -> None:
         progress.advance(loss=0.5)
     assert "1/3" in file.getvalue()
     assert "loss 0.5" in file.getvalue()
+
+
+def test_in_a_notebook_progress_is_one_line_that_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[str, str]] = []
+
+    class Cell:
+        def update(self, line: dict[str, str], *, raw: bool) -> None:
+            shown.append(("changed", line["text/plain"]))
+
+    def display(line: dict[str, str], *, raw: bool, display_id: bool) -> Cell:
+        shown.append(("new", line["text/plain"]))
+        return Cell()
+
+    monkeypatch.setattr(log.ipython_display, "display", display, raising=False)
+    clock, file = Clock(), io.StringIO()
+    with Progress("train", 300, console=Console(file=file, force_jupyter=True), clock=clock) as progress:
+        for _ in range(300):
+            clock.now += 0.1
+            progress.advance(loss=0.5)
+        progress.show(accuracy=0.9)
+    assert [how for how, _ in shown].count("new") == 1
+    assert len(shown) <= 30 / log.CELL_EVERY + 2
+    assert "300/300" in shown[-1][1]
+    assert "accuracy 0.9" in shown[-1][1]
+    assert "\x1b" not in "".join(line for _, line in shown)
+    assert file.getvalue() == ""

@@ -177,7 +177,7 @@ def test_a_run_is_started_from_a_form_watched_to_its_end_and_compared(
     assert page.evaluate(contrast) == []
     page.fill("[data-path='method.rank']", "2")
     page.press("[data-path='method.rank']", "Tab")
-    page.wait_for_selector(".faults[data-count='0']")
+    page.wait_for_selector(".faults[data-count='0']", state="attached")
     assert "method:\n  name: lora\n  rank: 2\n" in page.input_value(".editor")
 
     page.fill(".editor", page.input_value(".editor").replace("epochs: 3", "epochs: 2"))

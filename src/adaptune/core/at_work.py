@@ -47,7 +47,8 @@ class AtWork:
             return False
         try:
             process = psutil.Process(self.pid)
-            return abs(process.create_time() - self.began) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - self.began) < 1
+            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
         except (psutil.Error, ValueError, OverflowError):
             return False
 

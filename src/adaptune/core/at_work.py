@@ -47,10 +47,12 @@ class AtWork:
             return False
         try:
             process = psutil.Process(self.pid)
-            return bool(abs(process.create_time() - self.began) < 1 and process.status() != psutil.STATUS_ZOMBIE)
+            same = abs(process.create_time() - self.began) < 1
+            return bool(same and process.status() != psutil.STATUS_ZOMBIE)
         except (psutil.Error, ValueError, OverflowError):
             return False
 
     def write(self, file: Path) -> None:
         """Leave the file."""
         write_json(file, asdict(self))
+

@@ -87,6 +87,15 @@ def write_recipe(file: Path, model: Path, *, epochs: int) -> None:
     file.write_text("# mine\n" + write_text(sections | {"train": {"epochs": epochs, "patience": None}}))
 
 
+def until(page: Any, holds: Callable[[], bool]) -> None:
+    """Playwright's own waiting for a condition is refused by the page's policy."""
+    for _ in range(PATIENCE // 100):
+        if holds():
+            return
+        page.wait_for_timeout(100)
+    pytest.fail("it never holds")
+
+
 def names(page: Any) -> list[str]:
     return [one.get_attribute("data-name") for one in page.locator("table.runs tbody tr").all()]
 
@@ -177,11 +186,11 @@ def test_a_run_is_started_from_a_form_watched_to_its_end_and_compared(
     assert page.evaluate(contrast) == []
     page.fill("[data-path='method.rank']", "2")
     page.press("[data-path='method.rank']", "Tab")
-    page.wait_for_selector(".faults[data-count='0']")
+    page.wait_for_selector(".faults[data-count='0']", state="attached")
     assert "method:\n  name: lora\n  rank: 2\n" in page.input_value(".editor")
 
     page.fill(".editor", page.input_value(".editor").replace("epochs: 3", "epochs: 2"))
-    page.wait_for_function("document.querySelector(\"[data-path='train.epochs']\").value === '2'")
+    until(page, lambda: page.input_value("[data-path='train.epochs']") == "2")
     page.fill("[name=setting]", "dora")
     assert page.locator(".setting:visible code").all_text_contents() == ["dora"]
     page.fill("[name=setting]", "")
@@ -214,9 +223,7 @@ def test_a_run_is_stopped_and_resumed_without_losing_a_step(
     stopped = len((runs / "long" / "steps.jsonl").read_text().splitlines())
     page.click("[data-act=resume]")
     page.wait_for_selector("[data-live] progress")
-    page.wait_for_function(
-        f"Number(document.querySelectorAll('[data-live] dd')[1]?.textContent.replaceAll(',', '')) > {stopped}"
-    )
+    until(page, lambda: int(page.locator("[data-live] dd").nth(1).text_content().replace(",", "")) > stopped)
     page.click("[data-act=stop]")
     page.wait_for_selector("h1 .chip.state-interrupted")
     told = httpx.get(f"{shown.url}/api/live", params={"name": "long"}).json()["steps"]["records"]

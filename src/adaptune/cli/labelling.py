@@ -73,7 +73,7 @@ def suggest(
     by: Annotated[
         Literal["uncertainty", "coverage", "both"],
         typer.Option(
-            help="uncertainty: the least sure answers; coverage: rows that stand for many; both, by clusters."
+            help="uncertainty: least sure answers; coverage: rows that stand for many, best while labels are few; both."
         ),
     ] = "both",
     balance: Annotated[

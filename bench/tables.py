@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from active_table import section as active
 from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
@@ -81,6 +82,9 @@ def few_and_none() -> Iterator[str]:
         yield f"{ZERO}\n{table(ZERO_NAMES, zero_rows(runs))}"
     if runs := {name: run for folder in sorted((RESULTS / "few").glob("*")) for name, run in load(folder).items()}:
         about, names, rows, after = few(list(runs.values()))
+        yield f"{about}\n{table(names, rows)}{after}"
+    if runs := {name: run for folder in sorted((RESULTS / "active").glob("*")) for name, run in load(folder).items()}:
+        about, names, rows, after = active(list(runs.values()))
         yield f"{about}\n{table(names, rows)}{after}"
     if runs := load(RESULTS / "episodes"):
         about, names, rows = relations(runs["episodes/fewrel-pubmed"])

@@ -16,7 +16,7 @@ WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-few results-zero \
-	results-compare results-statistics results-mistrusted bench bench-throughput bench-quality \
+	results-active results-compare results-statistics results-mistrusted bench bench-throughput bench-quality \
 	bench-large bench-serving bench-generating bench-score bench-faults bench-techniques
 
 help:  ## show this list
@@ -58,6 +58,10 @@ results-zero: $(VENV)/.core  ## the same without training, and from few rows: pr
 results-few: $(VENV)/.core  ## the same with few rows of each label, beside SetFit, two runs at once
 	@$(ENVIRONMENTS) --only setfit
 	@OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python bench/evidence.py few $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),45) --workers 2
+	@$(BIN)/python bench/tables.py
+
+results-active: $(VENV)/.core  ## the same with active choice of rows to label beside random choice, on frozen features (about 5 minutes on one thread)
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/active.py $(if $(MODELS),--model $(MODELS)/minilm) --budget $(or $(BUDGET),15)
 	@$(BIN)/python bench/tables.py
 
 results-compare: $(VENV)/.core  ## the same with `adaptune compare` on three data sets, beside full runs of every candidate

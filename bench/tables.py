@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from active_table import section as active
 from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
@@ -86,6 +87,9 @@ def few_and_none() -> Iterator[str]:
         about, names, rows = few(list(runs.values()))
         yield f"{about}\n{table(names, rows)}"
         about, names, rows, after = few_beside(list(runs.values()))
+        yield f"{about}\n{table(names, rows)}{after}"
+    if runs := {name: run for folder in sorted((RESULTS / "active").glob("*")) for name, run in load(folder).items()}:
+        about, names, rows, after = active(list(runs.values()))
         yield f"{about}\n{table(names, rows)}{after}"
     if runs := load(RESULTS / "episodes"):
         about, names, rows = relations(runs["episodes/fewrel-pubmed"])

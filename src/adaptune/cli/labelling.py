@@ -19,6 +19,22 @@ from adaptune.cli.options import (
 )
 from adaptune.show import print_budget, print_suggested
 
+Pool = Annotated[str, typer.Argument(metavar="POOL", help="A file of unlabelled rows, in any format of training.")]
+Choice = Annotated[
+    Literal["uncertainty", "coverage", "both"],
+    typer.Option(
+        help="uncertainty: least sure answers; coverage: rows that stand for many, best while labels are few; both."
+    ),
+]
+Balance = Annotated[bool, typer.Option("--balance", help="Aim at equal shares of predicted labels.")]
+Form = Annotated[
+    Literal["label-studio", "doccano", "jsonl"], typer.Option("--format", help="What is to import the file.")
+]
+Known = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FILE", help="Labelled rows, left out; else those of the recipe beside the bundle."),
+]
+
 
 def curve(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A YAML file, as for training.")],
@@ -67,25 +83,13 @@ def curve(
 
 def suggest(
     bundle: BundleFolder,
-    pool: Annotated[str, typer.Argument(metavar="POOL", help="A file of unlabelled rows, in any format of training.")],
+    pool: Pool,
     out: Annotated[Path, typer.Option(help="The file to write.")],
     count: Annotated[int, typer.Option("--count", "-n", min=1, help="How many rows.")] = 50,
-    by: Annotated[
-        Literal["uncertainty", "coverage", "both"],
-        typer.Option(
-            help="uncertainty: the least sure answers; coverage: rows that stand for many; both, by clusters."
-        ),
-    ] = "both",
-    balance: Annotated[
-        bool, typer.Option("--balance", help="Aim at equal shares of predicted labels, where some are rare.")
-    ] = False,
-    form: Annotated[
-        Literal["label-studio", "doccano", "jsonl"], typer.Option("--format", help="What is to import the file.")
-    ] = "jsonl",
-    known: Annotated[
-        list[str] | None,
-        typer.Option(metavar="FILE", help="Labelled rows, left out; else those of the recipe beside the bundle."),
-    ] = None,
+    by: Choice = "both",
+    balance: Balance = False,
+    form: Form = "jsonl",
+    known: Known = None,
     seed: Annotated[int, typer.Option(min=0, help="Decides where clusters begin.")] = 1,
     task: TaskName = None,
     settings: Settings = None,

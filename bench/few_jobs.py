@@ -27,7 +27,6 @@ from peers.rows import TASKS as SETS
 ROOT = Path(__file__).resolve().parent.parent
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
 SHOTS = (1, 2, 4, 8, 16)
-DRAWS = (1, 2)
 TEST_ROWS, VALID_ROWS = 1000, 100
 SETFIT_STEPS = 100
 OUTSIDE = "oos"
@@ -39,13 +38,15 @@ OURS = {
     "prototype": ("approach={name: prototype, templates: ['{}']}",),
     "lora": ("approach=finetune", "method=lora"),
 }
-ORDER = ("setfit", "contrast", "head", "prototype", "contrast-without-names", "lora")
-"""Of the runs on one draw: where time runs out, the last are missing."""
-ONCE = ("contrast-without-names", "lora")
-"""Systems that see the first draw alone."""
+PARTS = (
+    (1, ("setfit", "contrast", "lora")),
+    (2, ("setfit", "contrast")),
+    (1, ("head", "prototype", "contrast-without-names")),
+)
+"""Draws and the systems that see their rows, in the order of the runs: where time runs out, the last are missing."""
 SHRUNK = (
     f"{TEST_ROWS:,} test rows and {VALID_ROWS} validation rows of each set; CLINC150 without its rows out of scope; "
-    f"draws {DRAWS[0]} to {DRAWS[-1]}, of {' and '.join(ONCE)} the first alone; SetFit takes {SETFIT_STEPS} steps of "
+    f"one draw of rows, a second one of {' and '.join(PARTS[1][1])}; SetFit takes {SETFIT_STEPS} steps of "
     "16 pairs, its learning rate falling to 0 by then: its own 20 pairs of each kind a sentence are 193 steps or more"
 )
 
@@ -145,10 +146,10 @@ def write_sets(name: str, folder: Path) -> dict[str, str]:
 
 
 def few_jobs(environments: Path, *, smoke: bool = False) -> Iterator[FewRun]:
-    """The first draw of every system, then the second of those that matter most; `smoke`: one set, two sizes."""
+    """In the order of PARTS; `smoke`: one set, two sizes."""
     print(f"shrunk: {SHRUNK}", flush=True)
-    for draw in DRAWS[:1] if smoke else DRAWS:
+    for draw, systems in PARTS[:1] if smoke else PARTS:
         for shots in (1, 4) if smoke else SHOTS:
             for name in ("banking77",) if smoke else ("banking77", "clinc150"):
                 made = partial(FewRun, name, shots=shots, draw=draw, environments=environments)
-                yield from (made(system=system) for system in ORDER if draw == 1 or system not in ONCE)
+                yield from (made(system=system) for system in systems)

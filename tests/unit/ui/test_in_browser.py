@@ -49,7 +49,7 @@ def shown(runs: Path, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> Iterato
     make_run("odd", model={"name": HTML}, task={"name": "tag"})
     monkeypatch.chdir(runs.parent)
     rows = [f"the {thing} was {word},{word}" for thing in ("film", "book", "train") for word in ("good", "bad", "red")]
-    (runs.parent / "train.csv").write_text("text,label\n" + "\n".join(rows * 4) + "\n")
+    (runs.parent / "train.csv").write_text("text,label\n" + "\n".join(rows * 20) + "\n")
     found = Shown(runs)
     yield found
     found.stop()

@@ -49,7 +49,7 @@ def shown(runs: Path, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> Iterato
     make_run("odd", model={"name": HTML}, task={"name": "tag"})
     monkeypatch.chdir(runs.parent)
     rows = [f"the {thing} was {word},{word}" for thing in ("film", "book", "train") for word in ("good", "bad", "red")]
-    (runs.parent / "train.csv").write_text("text,label\n" + "\n".join(rows * 4) + "\n")
+    (runs.parent / "train.csv").write_text("text,label\n" + "\n".join(rows * 20) + "\n")
     found = Shown(runs)
     yield found
     found.stop()
@@ -203,7 +203,7 @@ def test_a_run_is_started_from_a_form_watched_to_its_end_and_compared(
     steps = page.locator(".chart polyline").first.get_attribute("points").split()
     assert len(steps) == len((runs / "reviews" / "new" / "steps.jsonl").read_text().splitlines())
     page.click("summary:has-text('Log')")
-    assert "bundle: " in page.locator("pre.log").text_content()
+    until(page, lambda: "bundle: " in page.locator("pre.log").text_content())
     page.goto(page.url.partition("#")[0] + "#/compare/reviews%2Fnew/reviews%2Flarge")
     page.wait_for_selector("table.differences")
     assert "method.rank" in page.locator("table.differences").text_content()

@@ -50,12 +50,11 @@ export function runView(name) {
     if (now !== state && state && OVER.includes(now)) told = await get("api/run", { name }).catch(() => told);
     if (gone) return;
     if (now !== state) showAll(now);
-    else if (!OVER.includes(now)) showLog();
+    else showLog();
     if (fresh) showCurves();
-    if (!OVER.includes(now)) {
-      showLive();
-      timer = setTimeout(follow, EVERY);
-    }
+    if (!OVER.includes(now)) showLive();
+    // A process has its last words when its run is over.
+    if (!OVER.includes(now) || told.jobs.some((job) => job.state !== "ended")) timer = setTimeout(follow, EVERY);
   }
 
   function take(kind, part) {

@@ -49,8 +49,10 @@ def _record(task: Task, example: Example, answer: Answer) -> dict[str, Any]:
 
 
 def _given(task: Task, example: Example) -> Mapping[str, Any]:
-    """What was read: the words that have tags, else every column but that of the answer."""
-    first = example.sequences[0].first
+    """What was read: words that have tags, what was said before a reply, else every column but that of the answer."""
+    first, conversation = example.sequences[0].first, example.sequences[0].conversation
+    if conversation is not None:
+        return {"messages": [{"role": turn.role, "content": _cut(turn.text)} for turn in conversation.turns]}
     if isinstance(first, tuple):
         return {"words": list(first)}
     answers = {column.name for column in task.columns if column.label}

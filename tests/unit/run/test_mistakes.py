@@ -47,6 +47,12 @@ def test_places_of_options_are_no_numbers() -> None:
     assert "answer" not in found[0]["given"]
 
 
+def test_of_a_conversation_what_was_said_before_the_reply_is_kept() -> None:
+    said = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "good day"}]
+    [found] = _found("chat", [{"messages": said}], [("no", None)])
+    assert (found["given"], found["expected"]) == ({"messages": said[:1]}, "good day")
+
+
 def test_long_texts_lose_their_end() -> None:
     task = TASKS.make({"name": "classify"})
     text = "x" * (MOST_CHARACTERS + 1)

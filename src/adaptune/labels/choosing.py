@@ -60,14 +60,15 @@ def choose(
     """
     if by == "uncertainty":
         assert uncertainty is not None
-        order = np.argsort(-uncertainty, kind="stable")
+        order = np.argsort(-uncertainty, kind="stable").astype(np.int64)
     else:
         assert vectors is not None
         clusters, covered = _clusters(vectors, known, count, seed)
         within = typicality(vectors, clusters) if by == "coverage" else uncertainty
         assert within is not None
         order = _by_turns(clusters, covered, within)
-    return (order if predicted is None else _levelled(order, predicted, count))[:count]
+    found: Integers = (order if predicted is None else _levelled(order, predicted, count))[:count]
+    return found
 
 
 def _clusters(vectors: Floats, known: Floats | None, count: int, seed: int) -> tuple[Integers, Counter[int]]:
@@ -115,4 +116,5 @@ def _levelled(order: Integers, predicted: Sequence[str], count: int) -> Integers
     for place, row in enumerate(order.tolist()):
         keys.append((turn[predicted[row]], place))
         turn[predicted[row]] += 1
-    return order[sorted(range(len(order)), key=lambda place: keys[place])[:count]]
+    found: Integers = order[sorted(range(len(order)), key=lambda place: keys[place])[:count]]
+    return found

@@ -59,8 +59,10 @@ class Pantry:
         )
         alike = self._encoded.setdefault(key, {})
         if (taken := _taken(recipe)) not in alike:
-            make = kitchen_of if alike else kitchen_on  # what lengths mean is said once
-            kitchen = make(recipe=recipe, prepared=prepared, assembly=assembly, lineage=lineage)
+            if alike:
+                kitchen = kitchen_of(recipe, prepared, assembly, lineage)
+            else:  # what lengths mean is said once
+                kitchen = kitchen_on(assembly, recipe, prepared, lineage)
             alike[taken] = (kitchen.encoded, kitchen.tokens)
         encoded, tokens = alike[taken]
         return Kitchen(recipe, prepared, assembly, encoded, lineage, tokens)

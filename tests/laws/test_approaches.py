@@ -82,5 +82,6 @@ def test_a_loss_over_features_trains_the_method_and_not_the_head(
     assert all(p.grad is None for p in (*assembly.layer.parameters(), *under.layer.parameters()))
 
 
-def _sum_of_features(features: torch.Tensor, targets: torch.Tensor) -> LossSum:
+def _sum_of_features(features: torch.Tensor, targets: torch.Tensor, places: torch.Tensor) -> LossSum:
+    assert len(places) == len(targets)
     return LossSum(features.square().sum(), torch.tensor(len(targets)))

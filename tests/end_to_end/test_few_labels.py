@@ -77,7 +77,7 @@ def test_the_head_alone_needs_no_method(rows: Path, tiny_bert: Path) -> None:
 def test_an_approach_has_rows_in_order_and_keeps_part_of_the_way(rows: Path, tiny_bert: Path) -> None:
     recipe = load_recipe(_recipe(tiny_bert, "contrast", shots=4), ["train.device=cpu"])
     kitchen = set_up(recipe, prepare(recipe))
-    start, seen = Beginning(kitchen), []
+    start, seen = Beginning(kitchen), list[list[int]]()
     start.add([("red box", "red_box")])
     texts = [*(str(example.sequences[0].first) for example in kitchen.examples("train")), "red box"]
     features, targets = start.features("train")

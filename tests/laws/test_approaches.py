@@ -110,5 +110,6 @@ def test_every_method_learns_through_an_output_layer_that_stays(
     assert all(torch.equal(tensor, kept[name]) for name, tensor in assembly.layer.named_parameters())
 
 
-def _sum_of_features(features: torch.Tensor, targets: torch.Tensor) -> LossSum:
+def _sum_of_features(features: torch.Tensor, targets: torch.Tensor, places: torch.Tensor) -> LossSum:
+    assert len(places) == len(targets)
     return LossSum(features.square().sum(), torch.tensor(len(targets)))

@@ -23,7 +23,7 @@ def _plain(texts: list[list[float]], targets: list[int], which: list[int], tempe
     for place in which:
         shares = {}
         for label in set(targets):
-            mean = sum(units[other] for other, of in enumerate(targets) if of == label and other != place)
+            mean = np.sum([units[n] for n, of in enumerate(targets) if of == label and n != place], axis=0)
             shares[label] = math.exp(float(units[place] @ mean) / float(np.linalg.norm(mean)) / temperature)
         total -= math.log(shares[targets[place]] / sum(shares.values()))
     return total

@@ -55,4 +55,3 @@ class AtWork:
     def write(self, file: Path) -> None:
         """Leave the file."""
         write_json(file, asdict(self))
-

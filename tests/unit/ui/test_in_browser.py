@@ -48,8 +48,11 @@ def shown(runs: Path, make_run: Any, monkeypatch: pytest.MonkeyPatch) -> Iterato
     make_run("reviews/large", score=0.93, method={"name": "lora", "rank": 16}, seed=2)
     make_run("odd", model={"name": HTML}, task={"name": "tag"})
     monkeypatch.chdir(runs.parent)
-    rows = [f"the {thing} was {word},{word}" for thing in ("film", "book", "train") for word in ("good", "bad", "red")]
-    (runs.parent / "train.csv").write_text("text,label\n" + "\n".join(rows * 20) + "\n")
+    things = ("film", "book", "train", "house", "river", "phone", "game", "shop")
+    rows = [
+        f"the {one} and the {two} was {word},{word}" for one in things for two in things for word in ("good", "bad")
+    ]
+    (runs.parent / "train.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     found = Shown(runs)
     yield found
     found.stop()

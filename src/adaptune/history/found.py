@@ -76,6 +76,13 @@ def find(folder: Path) -> list[Found]:
     return list(_below(folder, None, ended=False))
 
 
+def found_at(path: Path) -> Found:
+    """The run whose folder this is."""
+    with os.scandir(path) as entries:
+        names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+    return _run(path, names, None, ended=False)
+
+
 def named(path: Path, below: Path) -> str:
     """A run's path from the folder that was searched; of that folder itself its own name."""
     return path.name or str(path) if path == below else path.relative_to(below).as_posix()

@@ -8,14 +8,15 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 import adaptune
-from adaptune.core.run_folder import RunDir
+from adaptune.core.run_folder import RunDir, read_record
+from adaptune.history.found import recipe_of
 from adaptune.recipe import schema
 from adaptune.ui.asked import jobs_of, places_of
 from adaptune.ui.curves import Part, read_part, steps_in
 from adaptune.ui.drafts import differences
 from adaptune.ui.jobs import Job
 from adaptune.ui.places import NotThere, Places
-from adaptune.ui.summary import Summary, read_json, recipe_of, runs_below, summary_of
+from adaptune.ui.summary import Summary, runs_below, summary_of
 
 MOST_COMPARED = 6
 SEALED = {
@@ -63,7 +64,7 @@ def run(request: Request, name: str) -> dict[str, Any]:
         return {"run": None, "jobs": asked, "log": jobs.log(name)}
     return {
         "run": summary_record(places, summary_of(path)),
-        "report": read_json(RunDir(path).report),
+        "report": read_record(RunDir(path).report),
         "recipe": places.recipe_of_run(name),
         "planned": planned(recipe_of(path)),
         "html": (path / "report.html").is_file(),

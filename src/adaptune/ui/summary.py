@@ -1,24 +1,17 @@
-"""The runs below a folder, each in a few values from its small files. Reads no weights, no logs and no torch."""
+"""A run as the page lists it: what its folder says in brief, and what can be done with it. Reads no torch."""
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from adaptune.core.run_folder import RunDir
+from adaptune.history.found import Found, find, found_at
 
 State = Literal["finished", "running", "interrupted"]
-NOT_ENTERED = frozenset({"bundle", "checkpoint"})
-"""Folders of a run in which there are no runs."""
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,36 +21,27 @@ class Summary:
     path: Path
     state: State
     begun: datetime
-    task: str = ""
+    task: str
     """Names with commas between them where there are several."""
-    method: str = ""
-    model: str = ""
-    metric: str | None = None
-    valid: Mapping[str, float] = field(default_factory=dict)
-    test: Mapping[str, float] = field(default_factory=dict)
-    interval: Mapping[str, Any] | None = None
+    method: str
+    model: str
+    metric: str | None
+    valid: Mapping[str, float]
+    test: Mapping[str, float]
+    interval: Mapping[str, Any] | None
     """Of the metric on test rows: metric, level, low, high."""
-    seconds: float | None = None
-    trained: int | None = None
+    seconds: float | None
+    trained: int | None
     """Numbers that learned."""
-    resumable: bool = False
+    resumable: bool
     """Whether it can go on from where it stopped."""
-    pid: int | None = None
+    pid: int | None
     """Of the process that is at work in it."""
 
 
 def runs_below(folder: Path) -> Iterator[Summary]:
     """Every run at or below a folder. Links are not followed."""
-    try:
-        with os.scandir(folder) as entries:
-            names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    except OSError:  # of another user, or removed meanwhile
-        return
-    if is_run(folder):
-        yield summary_of(folder)
-    for name in sorted(names):
-        if names[name] and name not in NOT_ENTERED and not name.startswith("."):
-            yield from runs_below(folder / name)
+    return (_summary(found) for found in find(folder) if found.kind in ("run", "tasks"))
 
 
 def is_run(folder: Path) -> bool:
@@ -68,54 +52,26 @@ def is_run(folder: Path) -> bool:
 
 def summary_of(path: Path) -> Summary:
     """Of one run."""
-    run = RunDir(path)
-    report = read_json(run.report)
-    recipe = {} if "method" in report and "tasks" not in report else recipe_of(path)
+    return _summary(found_at(path))
+
+
+def _summary(found: Found) -> Summary:
+    run = RunDir(found.path)
     working = run.at_work
-    state = run.state
+    over: State = "finished" if found.state == "finished" else "interrupted"
     return Summary(
-        path,
-        "finished" if state == "finished" else "running" if working else "interrupted",
-        datetime.fromtimestamp(run.environment.stat().st_mtime, UTC),
-        task=report.get("task") or _tasks(recipe),
-        method=report.get("method") or named(recipe.get("method")),
-        model=report.get("model") or named(recipe.get("model")),
-        metric=report.get("metric"),
-        valid=report.get("valid") or {},
-        test=report.get("test") or {},
-        interval=report.get("interval"),
-        seconds=report.get("seconds", {}).get("total"),
-        trained=report.get("parameters", {}).get("trained"),
-        resumable=state == "unfinished" and working is None,
+        found.path,
+        "running" if working is not None or found.state == "running" else over,
+        found.begun,
+        task=found.task,
+        method=found.method,
+        model=found.model,
+        metric=found.metric,
+        valid=found.valid,
+        test=found.test,
+        interval=found.interval,
+        seconds=found.seconds,
+        trained=found.trained,
+        resumable=run.state == "unfinished" and working is None,
         pid=working.pid if working else None,
     )
-
-
-def recipe_of(path: Path) -> dict[str, Any]:
-    """The sections of a run's recipe as they stand in its file; empty where it cannot be read."""
-    try:
-        found = yaml.load(RunDir(path).recipe.read_text(encoding="utf-8"), Loader=_Loader)
-    except (OSError, ValueError, yaml.YAMLError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object; empty where there is none that can be read."""
-    try:
-        found = json.loads(file.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def named(part: Any) -> str:
-    """The name of a part of a recipe, written by itself or with its settings."""
-    return str(part.get("name", "")) if isinstance(part, dict) else str(part or "")
-
-
-def _tasks(recipe: Mapping[str, Any]) -> str:
-    several = recipe.get("tasks")
-    if isinstance(several, dict):
-        return ", ".join(named(one.get("task")) for one in several.values() if isinstance(one, dict))
-    return named(recipe.get("task"))

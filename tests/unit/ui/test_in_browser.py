@@ -168,6 +168,7 @@ def test_the_page_speaks_chinese_to_those_who_do(visit: Any) -> None:
     page.wait_for_selector("h1:has-text('Runs')")
 
 
+@pytest.mark.slow
 def test_a_run_is_started_from_a_form_watched_to_its_end_and_compared(
     visit: Any, runs: Path, tiny_bert: Path, contrast: str
 ) -> None:

@@ -122,7 +122,8 @@ def counted(sessions: Sequence[Run], runs: Sequence[Run], trials: Sequence[Run])
     seeds = 2 * sum("tuned" in settings_of(peer) for peer, task in pairs if task == "banking77")
     yield "Throughput, by task and setting", len(sessions), len(TASKS) * len(WINDOWS)
     yield "Trainings", len(runs), settings + seeds
-    yield "Trials of learning rates", len(trials), sum(len(p.rates.get(TASKS[task].kind, ())) for p, task in pairs)
+    tried = [len(peer.rates.get(TASKS[task].kind, ())) for peer, task in pairs]
+    yield "Trials of learning rates", len(trials), sum(count for count in tried if count > 1)
 
 
 def named(run: Run) -> str:

@@ -67,7 +67,7 @@ def _say(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *a
 def test_train_prints_what_came_of_it(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     lines = _say(capsys, monkeypatch, "train", "recipe.yaml", "out=again", "--quiet").splitlines()
     first = [line.split()[0] for line in lines]
-    assert first == ["f1", "baseline:", "validation", "test", "no", "expected", "test", "bundle:"]
+    assert first == ["f1", "baseline:", "validation", "test", "no", "expected", "test", "report:", "bundle:"]
     assert lines[-1] == "bundle: again/bundle"
 
 

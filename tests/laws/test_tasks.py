@@ -257,7 +257,7 @@ CASES = {
             {"text": "a", "pair": " ", "label": "1"},
             {"text": "a", "pair": 3, "label": "1"},
             {"text": "a", "pair": "b", "label": None},
-            {"text": "a", "pair": "b", "label": ["1"]},
+            {"text": "a", "pair": "b", "label": ["1", "2"]},
         ),
     ),
     "pretrain": Case(

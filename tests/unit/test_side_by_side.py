@@ -328,7 +328,7 @@ def test_real_tokens_are_counted_in_training_alone_however_they_are_given(bench:
     assert meter.read() == 5
 
 
-def test_an_inside_tag_without_its_entity_begins_one() -> None:
+def test_an_inside_tag_without_its_entity_begins_one(bench: Module) -> None:
     tags = ["I-place", "I-place", "O", "B-person", "I-place", "I-person", "O"]
     assert bench("final_scores").begun(tags) == (
         "B-place",

@@ -145,6 +145,8 @@ class Multilabel(Task):
                 f"{where}: {value!r} is neither a list of labels nor text; correct the row, or set task.absent: none "
                 "where such a row has no labels"
             )
+        if inner := [label for label in value if isinstance(label, (list, tuple))]:
+            raise DataError(f"{where}: the label {inner[0]!r} is a list itself; write the labels in one list")
         labels = [label_of(row, "labels", label) for label in value]
         twice = [label for label, count in Counter(labels).items() if count > 1]
         if twice:

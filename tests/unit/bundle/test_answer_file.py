@@ -237,5 +237,5 @@ def test_memory_does_not_grow_with_the_number_of_rows(
 
     peak(100)  # what is made once
     few, many = peak(100), peak(2000)
-    assert many < few + 60_000, f"{few} bytes for 100 rows, {many} for 2,000"
+    assert many < few + 100_000, f"{few} bytes for 100 rows, {many} for 2,000"
     assert Path("out.jsonl").stat().st_size > 120_000  # the answers alone would show

@@ -251,6 +251,6 @@ def test_what_no_graph_holds_is_refused_by_its_manifest(made: Made, monkeypatch:
 
 
 def test_every_head_is_written_or_named_as_one_that_is_not() -> None:
-    assert set(onnx_folder.OF_HEAD) | {"choose", "crf", "generate", "verbal", "words"} == set(HEADS.names())
+    assert set(onnx_folder.OF_HEAD) | {"choose", "crf", "entail", "generate", "verbal", "words"} == set(HEADS.names())
     program = onnx_folder.onnx_program
     assert program.READ.keys() == program.SAMPLE.keys() == program.ANSWERS.keys() == onnx_folder.OF_HEAD.keys()

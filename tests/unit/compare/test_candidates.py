@@ -68,7 +68,7 @@ def test_none_at_all_is_refused(recipe: Recipe) -> None:
 def test_an_approach_stands_before_its_method(recipe: Recipe) -> None:
     both, alone, own, scored = parse_candidates("contrast(steps=5) + lora, contrast, prototype, score", recipe)
     assert (both.name, both.approach, both.method) == ("contrast(steps=5)+lora", Contrast(steps=5), Lora())
-    assert alone.method == METHODS.make({"name": "full"})
+    assert alone.method == METHODS.make({"name": "top_layers"})
     assert own.method == Nothing()
     assert scored.method == recipe.method, "the approach has none of its own"
     assert both.sections() == {

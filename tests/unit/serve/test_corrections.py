@@ -42,7 +42,7 @@ def test_a_label_that_is_not_known_is_refused_unless_it_is_meant() -> None:
     assert corrected(CLASSIFY, "the film", "goof", row=0, new_label=True).training["stars"] == "goof"
 
 
-@pytest.mark.parametrize("answer", [None, "", [], ["good"]])
+@pytest.mark.parametrize("answer", [None, "", [], ["good", "bad"]])
 def test_what_is_no_label_is_refused(answer: Any) -> None:
     with pytest.raises(DataError, match="label"):
         corrected(CLASSIFY, "the film", answer, row=0, new_label=True)

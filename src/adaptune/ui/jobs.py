@@ -27,6 +27,8 @@ from adaptune.core.files import write_atomically
 
 EVERY = 0.3
 """Seconds between two looks at what runs."""
+PATIENCE = 20.0
+"""Seconds in which a process that has left its run ends."""
 LOG_BYTES = 2**16
 """Of a log's end that are shown."""
 
@@ -115,6 +117,12 @@ class Jobs:
             job = Job(id=name, run=run, recipe=recipe, out=out, resume=resume, overwrite=overwrite, asked=now)
             self._keep(job)
             return job
+
+    def await_end(self, run: str) -> None:
+        """A process lives a moment longer than its run: wait for the end of one that has left it."""
+        end = time.monotonic() + PATIENCE
+        while any(job.state == "running" for job in self.of(run)) and time.monotonic() < end:
+            time.sleep(0.05)
 
     def remove(self, name: str) -> None:
         """Take back what still waits, or forget what has ended. Raises AdaptuneError."""

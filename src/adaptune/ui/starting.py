@@ -108,6 +108,7 @@ def resume(request: Request, asked: Named) -> dict[str, Any]:
         raise Conflict(f"{asked.name} is running")
     if run.state != "unfinished":
         raise Conflict(f"{asked.name} has no checkpoint to go on from; start it again")
+    jobs.await_end(asked.name)
     return job_record(jobs.add(asked.name, run.recipe, path, resume=True))
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from adaptune.core.errors import RecipeError
+from adaptune.core.tracker import flat
 from adaptune.recipe import MultiTask, Recipe, recipe_in
 from adaptune.recipe.source import read_plain
 
@@ -53,20 +54,12 @@ def faults_of(error: RecipeError) -> list[Fault]:
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Any]]]:
     """Every value in which some recipes are not all alike, by its path, and what each has; None: nothing."""
-    flat = [dict(_flat(recipe, "")) for recipe in recipes]
-    sections = list(dict.fromkeys(path.partition(".")[0] for one in flat for path in one))
-    found = dict.fromkeys(path for one in flat for path in one)
+    each = [flat(recipe) for recipe in recipes]
+    sections = list(dict.fromkeys(path.partition(".")[0] for one in each for path in one))
+    found = dict.fromkeys(path for one in each for path in one)
     paths = sorted(found, key=lambda path: sections.index(path.partition(".")[0]))
-    rows = [(path, [one.get(path) for one in flat]) for path in paths if path != "out"]
+    rows = [(path, [one.get(path) for one in each]) for path in paths if path != "out"]
     return [(path, values) for path, values in rows if any(value != values[0] for value in values)]
-
-
-def _flat(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for key, inner in value.items():
-            yield from _flat(inner, f"{path}.{key}".lstrip("."))
-    else:
-        yield path, value
 
 
 def _fault(path: str, problem: str) -> Fault:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from adaptune.report.write import write_report
 
 from .conftest import Folder
 
-CHROMIUMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 60_000
 """Milliseconds; machines that run tests are busy."""
 WIDER = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
@@ -27,20 +24,6 @@ CLIPPED = """() => [...document.querySelectorAll('svg')].flatMap(svg => {
 })"""
 """Letters that stand outside their drawing."""
 Opened = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    found = os.environ.get("ADAPTUNE_CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUMS)), None)
-    if found is None:
-        pytest.skip(
-            "no Chromium at hand: install one (Debian: apt-get install chromium), or name it in ADAPTUNE_CHROMIUM"
-        )
-    api = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=found)
-        yield opened
-        opened.close()
 
 
 @pytest.fixture

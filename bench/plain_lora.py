@@ -2,7 +2,7 @@
 
     python bench/plain_lora.py recipes/banking77.yaml --model FOLDER --out plain.json data.train_rows=2000
 
-Dynamic padding, the model's own dropout, 16 rows a batch, an evaluation an epoch; nothing of adaptune but the reading
+Batches of 16 rows of like lengths, the model's own dropout, an evaluation an epoch; nothing of adaptune but the reading
 of the rows, so that both see the same ones.
 """
 
@@ -90,6 +90,7 @@ def _arguments(folder: str, epochs: float) -> TrainingArguments:
         per_device_train_batch_size=ROWS,
         per_device_eval_batch_size=ROWS,
         weight_decay=0.01,
+        train_sampling_strategy="group_by_length",
         eval_strategy="epoch",
         save_strategy="no",
         report_to="none",

@@ -57,6 +57,7 @@ class Set:
 ACTIVE_SETS = (
     Set("trec", (20, 40, 60, 80, 120, 160, 240)),
     Set("banking77", (77, 154, 231, 308, 385)),
+    Set("clinc150", (150, 225, 300, 450, 600)),
 )
 MOST = {"train": 2000, "test": 800}
 """Rows that are looked at, drawn once for all runs."""

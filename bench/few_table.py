@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from adaptune.core.types import Array
-from few_jobs import OURS, SHOTS
+from few_jobs import OURS, SETFIT, SHOTS
 
 Run = Mapping[str, Any]
-SYSTEMS = (*OURS, "setfit")
+SYSTEMS = (*OURS, *SETFIT)
 NAMES = ("set", "system", *(f"{shots} shot{'s' * (shots > 1)}" for shots in SHOTS), "mean", "seconds", "draws")
 ABOUT = """## Few labelled rows of each label, all-MiniLM-L6-v2
 
@@ -35,7 +35,8 @@ def section(runs: Sequence[Run]) -> tuple[str, tuple[str, ...], list[list[str]]]
 BESIDE = """### Beside SetFit, on the same rows
 
 Differences are in points, on rows of both, with 95 % intervals over test rows (draws of training rows are as they
-are); a share is of SetFit's seconds.
+are); a share is of SetFit's seconds. Where SetFit has run with several learning rates, its own and five times that, it
+stands here with the one that answers more test rows: a choice in its favour.
 """
 BESIDE_NAMES = (
     "set",
@@ -44,6 +45,7 @@ BESIDE_NAMES = (
     "ours",
     "ours, %",
     "SetFit, %",
+    "rates of SetFit",
     "difference",
     "seconds",
     "SetFit's",
@@ -59,7 +61,7 @@ def beside(runs: Sequence[Run]) -> tuple[str, tuple[str, ...], list[list[str]], 
             (name, shots, pairs)
             for name in sorted({run["set"] for run in runs})
             for shots in SHOTS
-            if (pairs := _pairs(_of(runs, name, system), _of(runs, name, "setfit"), shots))
+            if (pairs := _pairs(_of(runs, name, system), _best(runs, name), shots))
         ]
         rows += [_beside(name, str(shots), system, [pairs]) for name, shots, pairs in found]
         if len(found) > 1:
@@ -86,6 +88,15 @@ def relations(runs: Sequence[Run]) -> tuple[str, tuple[str, ...], list[list[str]
 
 def _of(runs: Sequence[Run], name: str, system: str) -> list[Run]:
     return [run for run in runs if (run["set"], run["system"]) == (name, system)]
+
+
+def _best(runs: Sequence[Run], name: str) -> list[Run]:
+    """SetFit's runs on a set, of several on the same rows the best by its test rows."""
+    found: dict[tuple[int, int], Run] = {}
+    for run in (run for rate in SETFIT for run in _of(runs, name, rate)):
+        place = (run["shots"], run["draw"])
+        found[place] = max(found.get(place, run), run, key=lambda one: one["accuracy"])
+    return list(found.values())
 
 
 def _row(name: str, system: str, runs: Sequence[Run]) -> list[str]:
@@ -120,6 +131,7 @@ def _beside(name: str, shots: str, system: str, points: Sequence[Sequence[tuple[
         f"`{system}`",
         f"{100 * ours:.1f}",
         f"{100 * theirs:.1f}",
+        ", ".join(sorted({f"{SETFIT[pair[1]['system']]:g}" for pair in known})),
         f"{difference:+.1f} [{difference - half:+.1f}, {difference + half:+.1f}]",
         f"{seconds[0]:.0f}",
         f"{seconds[1]:.0f}",

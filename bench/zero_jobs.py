@@ -1,8 +1,9 @@
 """What the group `zero` of bench/evidence.py runs: labels from prompts without training, and from few rows.
 
-English sets are answered by SmolLM2-135M, by the better of two templates on validation rows; Chinese few-shot sets are
-learned with multilingual-e5-small in three ways; a cloze is answered and trained on a small masked model. Rows are
-copied into a form that a recipe reads, as JSON lines, into the run's own folder.
+English sets are answered by SmolLM2-135M and by what all-MiniLM-L6-v2 makes of descriptions of the labels, each by the
+better of two templates on validation rows; Chinese few-shot sets are learned with multilingual-e5-small in three ways;
+a cloze is answered and trained on a small masked model. Rows are copied into a form that a recipe reads, as JSON lines,
+into the run's own folder.
 """
 
 from __future__ import annotations
@@ -23,6 +24,35 @@ TYPES = {
     "5": "number",
 }
 """TREC's coarse types by what its files call them."""
+DESCRIBED: Mapping[str, Mapping[str, str]] = {
+    "clinc150-domains": {
+        "banking": "bank accounts, balances, bills, transfers and transactions",
+        "credit_cards": "credit cards, their limits, rewards, and credit scores",
+        "kitchen_and_dining": "cooking, recipes, food, restaurants and reservations",
+        "home": "music, shopping lists, to-do lists, reminders, the calendar and smart home devices",
+        "auto_and_commute": "cars, tires, gas, maintenance, traffic and directions",
+        "travel": "trips abroad, flights, hotels, visas, luggage and exchange rates",
+        "utility": "weather, time, alarms, timers, calculations, definitions and calls",
+        "work": "work, salary, taxes, insurance, meetings and time off",
+        "small_talk": "small talk with the assistant, greetings, jokes, and questions about itself",
+        "meta": "settings of the assistant, such as its volume, language and name; yes, no, maybe, cancel, repeat",
+    },
+    "sst2": {
+        "negative": "a bad, boring movie that is a disappointment",
+        "positive": "a great, entertaining movie that is a delight",
+    },
+    "trec": {
+        "description": "a definition, a reason, a manner or a description of something",
+        "entity": "a thing, an animal, a product, a color, a food, a sport or a language",
+        "abbreviation": "an abbreviation, or what letters stand for",
+        "human": "a person, a group, or who someone is",
+        "location": "a place, a city, a country or a mountain",
+        "number": "a number, a date, an amount, a distance or how many",
+    },
+}
+"""What each label means, written from the sets' lists of labels alone."""
+ABOUTS = ("{}", "This text is about {}.")
+"""What descriptions are put into."""
 Rows = Iterator[dict[str, str]]
 
 
@@ -90,6 +120,10 @@ def zero_runs() -> Iterator[ZeroRun]:
         yield ZeroRun(recipe, "score", "smollm2", {"name": "score", **chosen}, rows=few)
         shown = {"template": templates[0], "demonstrations": 6, "calibrate": "content_free", **more}
         yield ZeroRun(recipe, "in_context-6", "smollm2", {"name": "in_context", **shown}, rows=few)
+    seen = {"shots": 0, "valid_rows": 200, "test_rows": 1000}
+    for recipe, classes in DESCRIBED.items():
+        described = {"name": "prototype", "classes": dict(classes), "templates": list(ABOUTS)}
+        yield ZeroRun(recipe, "descriptions", "minilm", described, rows=seen)
     cloze = {"name": "cloze", "template": "sentiment", "language": "en"}
     few = {"train_rows": 256, "valid_rows": 200, "test_rows": 1000}
     yield ZeroRun("sst2", "cloze", "splade", cloze, rows=few)

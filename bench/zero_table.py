@@ -19,12 +19,14 @@ NAMES = (
     "seconds",
     "shrunk to",
 )
+FROM_ROWS = ("prototype", "contrast")
+"""Approaches that learn from the rows that are there without an epoch."""
 ABOUT = """## Prompts without training, and few rows
 
 One run each, one seed, one thread. `score` asks the model for the probability of each label's words by the better of
 two templates on the validation rows; `in_context` shows it six training rows; both are calibrated by texts without
 content, and neither trains anything. `cloze` fills a blank, trained or not, on a masked model of 4 million parameters
-that was made for retrieval. FewCLUE's sets are the first of its five samples, 16 rows a label.
+that was made for retrieval. `prototype` without a row gives a text the label whose description is nearest. FewCLUE's sets are the first of its five samples, 16 rows a label.
 """
 
 
@@ -35,11 +37,11 @@ def zero_rows(runs: Mapping[str, dict[str, Any]]) -> list[list[str]]:
 
 def _row(run: dict[str, Any], model: str) -> list[str]:
     metric, (low, high) = run["metric"], (run["interval"][end] for end in ("low", "high"))
-    learned = run["examples"]["train"] if run["training"]["steps"] or run["approach"] == "prototype" else 0
+    learned = run["examples"]["train"] if run["training"]["steps"] or run["approach"] in FROM_ROWS else 0
     template = str(run["put"].get("template", "")).replace("\n", " / ").replace("|", "\\|")
     return [
         f"`{run['recipe']}`",
-        {"smollm2": "SmolLM2-135M", "e5": "multilingual-e5-small"}.get(model, model),
+        {"smollm2": "SmolLM2-135M", "minilm": "all-MiniLM-L6-v2", "e5": "multilingual-e5-small"}.get(model, model),
         f"`{run['approach']}`",
         f"`{run['method']}`",
         f"{learned:,}",

@@ -1,6 +1,7 @@
 """SetFit on a few rows: pairs of sentences, then its regression; a file says which rows, another gets the answers.
 
-Its own values, 20 pairs of each kind a sentence, as in its paper, but for a largest number of steps.
+Its own values, 20 pairs of each kind a sentence, as in its paper, but for a largest number of steps and its learning
+rate, where the file has another.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ def main() -> None:
             seed=order["seed"],
             num_iterations=PAIRS,
             max_steps=order["steps"],
+            body_learning_rate=order["learning_rate"],
         )
         rows = Dataset.from_dict({"text": texts, "label": labels})
         trainer = Trainer(model=model, args=arguments, train_dataset=rows)

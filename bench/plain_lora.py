@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=float, default=EPOCHS)
     options = parser.parse_args()
-    recipe = load_recipe(options.recipe, options.overrides)
+    recipe = load_recipe(options.recipe, [*options.overrides, f"model.name={options.model}"])
     splits = prepare(recipe).splits
     tags = recipe.task.name == "tag"
     names = recipe.task.labels(splits.train).names

@@ -25,8 +25,9 @@ ABOUT = """## Prompts without training, and few rows
 
 One run each, one seed, one thread. `score` asks the model for the probability of each label's words by the better of
 two templates on the validation rows; `in_context` shows it six training rows; both are calibrated by texts without
-content, and neither trains anything. `cloze` fills a blank, trained or not, on a masked model of 4 million parameters
-that was made for retrieval. `prototype` without a row gives a text the label whose description is nearest. FewCLUE's sets are the first of its five samples, 16 rows a label.
+content, and neither trains anything. `prototype` without a row gives a text the label whose description is nearest.
+`cloze` fills a blank, trained or not, on a masked model of 4 million parameters that was made for retrieval. FewCLUE's
+sets are the first of its five samples, 16 rows a label.
 """
 
 

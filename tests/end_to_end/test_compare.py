@@ -26,7 +26,7 @@ from adaptune.show import print_comparison, print_tuning
 
 THINGS = ("film", "book", "phone", "train", "game", "house", "bank", "river")
 LABELS = ("positive", "negative")
-CANDIDATES = "lora(rank=2),bitfit,head_only,lora(rank=64,initialisation=pissa)"
+CANDIDATES = "lora(rank=2),bitfit,ia3,head_only,lora(rank=64,initialisation=pissa)"
 
 
 @pytest.fixture
@@ -69,7 +69,8 @@ def test_a_comparison_ends_in_a_verdict_with_its_reasons(
     assert "at most 32 directions" in str(refused.error)
     compared = [row for row in found.candidates if row.status == "compared"]
     stopped = [row for row in found.candidates if row.status == "stopped"]
-    assert (len(compared), len(stopped)) == (2, 1)
+    assert (len(compared), len(stopped)) == (3, 1)
+    assert [run.steps for run in _row(found, "head_only").runs] == [0, 0], "the warm start is its optimum"
     assert stopped[0].score is None
     assert all(run.test == {} and not run.finished for run in stopped[0].runs)
     for row in compared:

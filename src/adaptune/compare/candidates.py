@@ -12,6 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from adaptune.approaches import APPROACHES
+from adaptune.approaches.finetune import Finetune
 from adaptune.core.approach import Approach
 from adaptune.core.catalogue import Catalogue, section
 from adaptune.core.config import Part
@@ -55,7 +56,7 @@ class Candidate:
         approach = self.approach or recipe.approach
         head = _head(recipe, approach)
         approach.check(recipe.task, self.method, head)
-        epochs = self._epochs(recipe, approach)
+        epochs = self._epochs(recipe, approach, head)
         without = recipe.data.train is None or recipe.data.shots == 0
         if without and (approach.needs_rows or epochs):
             raise Unsupported("it learns from labelled rows, and the recipe has none for training")
@@ -69,9 +70,9 @@ class Candidate:
         approach = {} if self.approach is None else {"approach": section(self.approach)}
         return {"method": section(self.method), **approach}
 
-    def _epochs(self, recipe: Recipe, approach: Approach) -> float:
+    def _epochs(self, recipe: Recipe, approach: Approach, head: Head) -> float:
         """None where no step is taken, or where the approach has taken its own; else the recipe's, if it has some."""
-        if not self.method.steps:
+        if not self.method.steps or (self._is_the_head_alone(recipe, approach) and head.plain):
             return 0.0
         if approach.moves_trunk and approach.default_epochs is not None and approach.name != recipe.approach.name:
             return approach.default_epochs
@@ -79,6 +80,10 @@ class Candidate:
         if recipe.train.epochs == 0 and none_needed and not approach.moves_trunk:
             return TrainConfig().epochs
         return recipe.train.epochs
+
+    def _is_the_head_alone(self, recipe: Recipe, approach: Approach) -> bool:
+        """Of which the warm start is the optimum, that no step betters."""
+        return recipe.train.warm_start and not self.method.changes_trunk and isinstance(approach, Finetune)
 
 
 def _head(recipe: Recipe, approach: Approach) -> Head:

@@ -10,12 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 from adaptune.compare.baselines import baseline_answers
 from adaptune.compare.candidates import Candidate
 from adaptune.compare.gathering import Finished, gather
-from adaptune.compare.race import Costs, for_so_many, kept, lay_out, ranking, reached
-from adaptune.compare.running import Entry, Track, curve_of, is_finished, train_to, try_out
+from adaptune.compare.race import Costs, for_so_many, kept, lay_out, others, ranking, reached
+from adaptune.compare.running import NO_STEPS, Entry, Track, curve_of, is_finished, look, train_to, try_out
 from adaptune.compare.values import Comparison, Plan, Status
 from adaptune.core.config import Config
 from adaptune.core.errors import AdaptuneError, Interrupted
@@ -60,7 +61,11 @@ class Race:
     @property
     def alive(self) -> list[Entry]:
         """Those that nothing stands against."""
-        return [entry for entry in self.entries.values() if entry.status in ("stopped", "compared")]
+        return _alive(self.entries)
+
+    def plan_of(self, entry: Entry) -> Plan:
+        """The race's, or none where the candidate takes no step."""
+        return self.layout.plan if entry.of_steps else NO_STEPS
 
     def left(self) -> float:
         """Seconds."""
@@ -159,32 +164,56 @@ def _begun(
     seeds: int,
     deadline: float,
 ) -> Race:
-    """Every candidate tried, and the race laid out unless it is."""
+    """Every candidate tried, what takes no step looked at, and the race laid out unless it is."""
     entries = {candidate.name: Entry(candidate) for candidate in candidates}
     for entry in entries.values():
         _guarded(entry, partial(try_out, track, entry), "refused")
-    alive = [entry for entry in entries.values() if entry.status == "stopped"]
-    evaluation = _seconds(base.watch)
-    rows = {part: len(base.examples(part)) for part in ("valid", "test")}
-    # A bundle's reference of validation rows, its golden answers and the calibration read these rows again.
-    finishing = evaluation * (3 + rows["test"] / max(1, rows["valid"]))
+    first = track.recipe.seed
+    for entry in (one for one in _alive(entries) if not one.of_steps):
+        notice(f"without a step: {entry.candidate.name}")
+        _guarded(entry, partial(look, track, entry, first), "failed")
+    racing = [entry for entry in _alive(entries) if entry.of_steps]
+    costs = _costs(base, _alive(entries))
     if layout is None:
-        costs = Costs(sum(entry.step_seconds for entry in alive) / max(1, len(alive)), evaluation, finishing)
-        of_steps = max((entry.of_steps for entry in alive), default=0)
-        plan, notes = lay_out(len(alive), seeds, of_steps, costs, deadline - time.monotonic())
+        of_steps = max((entry.of_steps for entry in racing), default=0)
+        plan, notes = lay_out(len(racing), seeds, of_steps, costs, deadline - time.monotonic())
         layout = Layout(fingerprint=track.prepared.fingerprint, seeds=seeds, plan=plan, notes=notes)
         write_atomically(track.recipe.out / PLAN, layout.model_dump_json(indent=2) + "\n")
-    layout = layout.model_copy(update={"plan": for_so_many(layout.plan, len(alive))})
+    layout = layout.model_copy(update={"plan": for_so_many(layout.plan, len(racing))})
     for text in layout.notes:
         notice(text)
-    first, count = track.recipe.seed, layout.plan.seeds if seeds == layout.seeds else seeds
-    return Race(track, entries, range(first, first + count), deadline, layout, finishing, list(layout.notes))
+    count = layout.plan.seeds if seeds == layout.seeds else seeds
+    return Race(track, entries, range(first, first + count), deadline, layout, costs.a_finish, list(layout.notes))
+
+
+def _alive(entries: Mapping[str, Entry]) -> list[Entry]:
+    return [entry for entry in entries.values() if entry.status in ("stopped", "compared")]
+
+
+def _costs(base: Kitchen, alive: Sequence[Entry]) -> Costs:
+    """By the trials, and one look at the validation rows."""
+    started = time.monotonic()
+    base.watch()
+    evaluation = time.monotonic() - started
+    rows = {part: len(base.examples(part)) for part in ("valid", "test")}
+    # A bundle's reference of validation rows, its golden answers and the calibration read these rows again.
+    finish = evaluation * (3 + rows["test"] / max(1, rows["valid"]))
+    racing, looked = ([one for one in alive if bool(one.of_steps) == steps] for steps in (True, False))
+    passes = 2 + len(base.examples("train")) / max(1, rows["valid"])
+    return Costs(
+        a_step=fmean(entry.step_seconds for entry in racing) if racing else 0.0,
+        an_evaluation=evaluation,
+        a_finish=finish,
+        a_start=fmean(entry.own_start for entry in racing) * passes * evaluation if racing else 0.0,
+        others=max((entry.look_seconds for entry in looked), default=0.0) + finish if looked else 0.0,
+    )
 
 
 def _run_rounds(race: Race) -> None:
-    """The first seed of every candidate, to the end of each round; a part stays."""
-    plan, count = race.layout.plan, len(race.alive)
-    staying = race.alive
+    """The first seed of every candidate that takes steps, to the end of each round; a part stays."""
+    plan = race.layout.plan
+    staying = [entry for entry in race.alive if entry.of_steps]
+    count = len(staying)
     for number, until in enumerate(plan.rounds):
         for entry in staying:
             if race.left() < 0 and any(other.rounds > number for other in race.alive):
@@ -208,19 +237,33 @@ def _best(race: Race, entries: Sequence[Entry], until: int | None) -> list[Entry
 
 
 def _run_finals(race: Race) -> None:
-    """The best to the end, the next ones where some fail; then the other seeds, as far as there is time.
+    """The best to the end, then the other seeds, as far as there is time.
 
     Candidates that an earlier comparison in this folder has finished are compared, too.
     """
-    plan, first = race.layout.plan, race.seeds[0]
-    order = _best(race, race.alive, plan.rounds[-1] if plan.rounds else None)
+    plan = race.layout.plan
+    racing = [entry for entry in race.alive if entry.of_steps]
+    order = _best(race, racing, plan.rounds[-1] if plan.rounds else None)
     order.sort(key=lambda entry: -entry.rounds)
-    order += [entry for entry in race.alive if entry not in order]
+    order += [entry for entry in racing if entry not in order]
+    looked = _best(race, [entry for entry in race.alive if not entry.of_steps], None)
+    finalists = [*_first_finals(race, looked, others(len(racing))), *_first_finals(race, order, plan.finalists)]
+    for seed in race.seeds[1:]:
+        for entry in finalists:
+            done = is_finished(race.track, entry, seed, race.plan_of(entry))
+            if not done and race.left() < _cost(race, entry, 0):
+                _note(race, f"{entry.candidate.name} was not run with seed {seed}: time was up")
+                continue
+            _advance(race, entry, seed, None, f"final, seed {seed}")
+
+
+def _first_finals(race: Race, order: Sequence[Entry], count: int) -> list[Entry]:
+    """The first seed of so many candidates to the end, the next ones where some fail."""
+    first, late = race.seeds[0], False
     finalists: list[Entry] = []
-    late = False
     for entry in order:
-        done = is_finished(race.track, entry, first, plan)
-        if not done and (late or len(finalists) >= plan.finalists):
+        done = is_finished(race.track, entry, first, race.plan_of(entry))
+        if not done and (late or len(finalists) >= count):
             continue
         if not done and finalists and race.left() < _cost(race, entry, entry.rounds):
             late = True
@@ -230,17 +273,11 @@ def _run_finals(race: Race) -> None:
         if entry.seeds:
             finalists.append(entry)
             entry.status = "compared"
-    for seed in race.seeds[1:]:
-        for entry in finalists:
-            done = is_finished(race.track, entry, seed, plan)
-            if not done and race.left() < _cost(race, entry, 0):
-                _note(race, f"{entry.candidate.name} was not run with seed {seed}: time was up")
-                continue
-            _advance(race, entry, seed, None, f"final, seed {seed}")
+    return finalists
 
 
 def _advance(race: Race, entry: Entry, seed: int, until: int | None, about: str) -> None:
-    plan = race.layout.plan
+    plan = race.plan_of(entry)
     notice(f"{about}: {entry.candidate.name}")
     _guarded(entry, partial(train_to, race.track, entry, seed, plan, until), "failed")
     if until is None and is_finished(race.track, entry, seed, plan):
@@ -265,6 +302,8 @@ def _guarded(entry: Entry, work: Callable[[], None], status: Status) -> None:
 def _cost(race: Race, entry: Entry, rounds: int) -> float:
     """Seconds to train one seed to its end from the end of a round, and to finish it."""
     plan = race.layout.plan
+    if not entry.of_steps:
+        return entry.look_seconds + race.finishing
     done = plan.rounds[rounds - 1] if rounds else 0
     return (plan.steps - done) * entry.step_seconds + race.finishing
 
@@ -282,12 +321,6 @@ def _note(race: Race, text: str) -> None:
 def _watched(track: Track) -> str:
     recipe = track.recipe
     return recipe.train.metric or (LOG_LIKELIHOOD if recipe.head.learns_texts else recipe.task.metric)
-
-
-def _seconds(work: Callable[[], Mapping[str, float]]) -> float:
-    started = time.monotonic()
-    work()
-    return time.monotonic() - started
 
 
 def _write(comparison: Comparison, out: Path) -> None:

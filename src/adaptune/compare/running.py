@@ -24,6 +24,8 @@ from adaptune.run import Kitchen, Pantry, cook_on
 from adaptune.run.estimating import Few
 from adaptune.run.stretches import is_of
 
+NO_STEPS = Plan(steps=0, of_steps=0, every=1, rounds=(), finalists=0, seeds=0)
+"""Of what takes none, whatever the others do."""
 TRIED = 3
 """Optimizer steps of a trial; the first one waits for memory."""
 
@@ -39,7 +41,11 @@ class Entry:
     step_seconds: float = 0.0
     """Of a trial at first, then of its last training, evaluations included."""
     of_steps: int = 0
-    """As many a whole training of it would take."""
+    """As many a whole training of it would take; 0: it takes none, and is known after one look."""
+    own_start: bool = False
+    """Whether its warm start reads features that no other candidate reads."""
+    look_seconds: float = 0.0
+    """Of the look at what takes no step."""
     trained: int = 0
     total: int = 0
     bytes: int = 0
@@ -106,10 +112,18 @@ def try_out(track: Track, entry: Entry) -> None:
         return
     entry.of_steps = plan_steps(kitchen.batches(), recipe.train)
     count = TRIED * recipe.train.accumulate
+    linear = kitchen.assembly.head.linear(kitchen.assembly.layer)
+    entry.own_start = recipe.train.warm_start and linear is not None and track.pantry(recipe).warm_for(kitchen) is None
     config = recipe.train.model_copy(update={"epochs": 1, "max_steps": TRIED})
     few = Few(list(islice(kitchen.batches()(0), count)))
     seconds = [step.seconds for step in train(kitchen.assembly, few, config, seed=recipe.seed)]
     entry.step_seconds = float(np.mean(seconds[1:] or seconds))
+
+
+def look(track: Track, entry: Entry, seed: int) -> None:
+    """At what takes no step: the approach's own work, and validation rows."""
+    recipe = track.run(entry.candidate, seed, NO_STEPS)
+    entry.look_seconds = cook_on(track.pantry(recipe), recipe, prepared_for(recipe, track.prepared), until=0).seconds
 
 
 def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | None) -> None:

@@ -143,7 +143,7 @@ class Plan(Config):
     rounds: tuple[int, ...]
     """Steps after which a part of the candidates is stopped."""
     finalists: int
-    """How many go to the end."""
+    """How many of those that take steps go to the end."""
     seeds: int
 
 

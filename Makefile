@@ -16,7 +16,7 @@ WORKERS := -n auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all lint format clean results-main results-methods results-tasks results-few results-zero \
-	results-active results-compare results-statistics results-mistrusted bench bench-throughput bench-quality \
+	results-active results-compare results-statistics results-mistrusted results-unlabelled bench bench-throughput bench-quality \
 	bench-large bench-serving bench-generating bench-score bench-faults bench-techniques
 
 help:  ## show this list
@@ -74,6 +74,10 @@ results-statistics: $(VENV)/.core  ## how often comparisons are wrong, on drawn 
 
 results-mistrusted: $(VENV)/.dev  ## planted wrong labels that are found (ADAPTUNE_DATA=FOLDER, MODELS=FOLDER; 8 minutes of one thread)
 	@OMP_NUM_THREADS=1 $(BIN)/python bench/mistrusted.py $(if $(MODELS),--models $(MODELS))
+	@$(BIN)/python bench/tables.py
+
+results-unlabelled: $(VENV)/.core  ## what rows without labels add: self-training and distillation on TREC (the same settings; 15 minutes of one thread)
+	@OMP_NUM_THREADS=1 $(BIN)/python bench/unlabelled.py $(if $(MODELS),--models $(MODELS))
 	@$(BIN)/python bench/tables.py
 
 bench: bench-throughput bench-quality  ## both of the following, then docs/bench.md; give them a quiet machine

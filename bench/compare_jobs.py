@@ -68,7 +68,7 @@ class Comparison:
             folder = Path(scratch) / "comparison"
             command = [*self.of.command("compare", models), "--candidates", ",".join(CANDIDATES)]
             plain = json.loads(out.with_name("plain.json").read_bytes())["seconds"]
-            command += ["--seeds", str(SEEDS), "--budget", f"{TIMES * plain:.0f}", "--out", str(folder)]
+            command += ["--seeds", str(SEEDS), "--budget", f"{TIMES * plain:.0f}s", "--out", str(folder)]
             if not subprocess.run(command, cwd=ROOT, check=False).returncode:
                 found = json.loads((folder / "comparison.json").read_bytes())
                 out.parent.mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,8 @@ RACES = """## Which method: a comparison beside full runs
 
 Eight candidates with three seeds each by `adaptune compare` (`make results-compare`): what it said to use, its
 seconds, and those of five plain epochs of transformers' Trainer with LoRA on the same rows. Beside it the truth: every
-candidate run fully, as many seeds as there are. `lost` is what the candidate to use lacks to the best of these.
+candidate run fully, as many seeds as there are; on WNUT17 for two epochs, as in its table above. `lost` is what the
+candidate to use lacks to the best of these, and beside the best stands the interval of its first seed's test rows.
 """
 RACE_NAMES = (
     "recipe",
@@ -88,7 +89,7 @@ def race_rows(folders: Mapping[str, Mapping[str, Run]]) -> Iterator[list[str]]:
             f"{found['seconds']:.0f}",
             "-" if plain is None else f"{plain['seconds']:.0f}",
             "-" if plain is None else f"{found['seconds'] / plain['seconds']:.1f}",
-            "-" if best is None else f"{best}, {100 * truth[best]:.1f}",
+            "-" if best is None else f"{best}, {100 * truth[best]:.1f}{_interval(recipe, runs, best)}",
             f"{100 * truth[chosen]:.1f}" if chosen in truth else "-",
             "-" if lost is None else f"{lost:.1f}",
             str(sum("/truth-" in name for name in runs)),
@@ -104,6 +105,12 @@ def verdicts(folders: Mapping[str, Mapping[str, Run]]) -> str:
             said = " ".join([*found["verdict"]["english"], *(f"{note}." for note in found["notes"])])
             lines.append(f"\n`{recipe}`: {said}\n")
     return "".join(lines)
+
+
+def _interval(recipe: str, runs: Mapping[str, Run], method: str) -> str:
+    """Of the first seed's test rows, where it was kept."""
+    found = runs.get(f"{recipe}/truth-{method}-seed1", {}).get("interval")
+    return f" ({100 * found['low']:.1f} to {100 * found['high']:.1f})" if found else ""
 
 
 def _truth(recipe: str, runs: Mapping[str, Run], metric: str) -> dict[str, float]:

@@ -18,11 +18,19 @@ from adaptune.core.task import Task
 from adaptune.evaluate.intervals import difference_interval
 from adaptune.methods import METHODS
 from adaptune.tasks import TASKS
+from compare_jobs import CANDIDATES
 from compare_table import RACE_NAMES, RACES, STATISTICS_NAMES, about_statistics, race_rows, statistics_rows, verdicts
 from few_table import beside as few_beside
 from few_table import relations
 from few_table import section as few
-from label_table import MISTRUSTED_NAMES, about_mistrusted, mistrusted_rows
+from label_table import (
+    MISTRUSTED_NAMES,
+    UNLABELLED_NAMES,
+    about_mistrusted,
+    about_unlabelled,
+    mistrusted_rows,
+    unlabelled_rows,
+)
 from serving_table import faults_section
 from serving_table import section as serving
 from task_table import ABOUT, NAMES, below_baseline, task_rows
@@ -72,7 +80,9 @@ def sections() -> Iterator[str]:
         yield serving(served["serving/bundles"])
     if "serving/faults" in served:
         yield faults_section(served["serving/faults"])
-    if folders := {folder.name: load(folder) for folder in sorted((RESULTS / "compare").glob("*"))}:
+    if folders := {
+        folder.name: load(folder) | full_runs(folder.name) for folder in sorted((RESULTS / "compare").glob("*"))
+    }:
         yield f"{RACES}\n{table(RACE_NAMES, list(race_rows(folders)))}{verdicts(folders)}"
     if runs := load(RESULTS / "statistics"):
         [found] = runs.values()
@@ -96,10 +106,18 @@ def few_and_none() -> Iterator[str]:
         yield f"{about}\n{table(names, rows)}"
 
 
+def full_runs(recipe: str) -> dict[str, Run]:
+    """Those of WNUT17 were made for another table."""
+    runs = load(RESULTS / "methods" / recipe) if recipe == "wnut17" else {}
+    return {f"{recipe}/truth-{name.split('/')[1]}": run for name, run in runs.items() if run["method"] in CANDIDATES}
+
+
 def labels() -> Iterator[str]:
-    """Wrong labels that are found."""
+    """Wrong labels that are found, and what rows without labels add."""
     if runs := every("mistrusted"):
         yield f"{about_mistrusted(runs)}\n{table(MISTRUSTED_NAMES, list(mistrusted_rows(runs)))}"
+    if runs := every("unlabelled"):
+        yield f"{about_unlabelled(runs)}\n{table(UNLABELLED_NAMES, list(unlabelled_rows(runs)))}"
 
 
 def every(group: str) -> list[Run]:

@@ -33,10 +33,13 @@ sets are the first of its five samples, 16 rows a label.
 
 def zero_rows(runs: Mapping[str, dict[str, Any]]) -> list[list[str]]:
     """A row for every run that is there, in the order in which they are made."""
-    return [_row(runs[key], job.model) for job in zero_runs() if (key := f"{job.recipe}/{job.name}") in runs]
+    found = [(runs[key], job) for job in zero_runs() if (key := f"{job.recipe}/{job.name}") in runs]
+    # Without a training row there is no majority to be seen; that of other runs on the set is of the same rows.
+    majority = {job.recipe: run["baseline"]["majority"] for run, job in found if "majority" in run["baseline"]}
+    return [_row(run, job.model, majority.get(job.recipe)) for run, job in found]
 
 
-def _row(run: dict[str, Any], model: str) -> list[str]:
+def _row(run: dict[str, Any], model: str, majority: Mapping[str, float] | None) -> list[str]:
     metric, (low, high) = run["metric"], (run["interval"][end] for end in ("low", "high"))
     learned = run["examples"]["train"] if run["training"]["steps"] or run["approach"] in FROM_ROWS else 0
     template = str(run["put"].get("template", "")).replace("\n", " / ").replace("|", "\\|")
@@ -47,7 +50,7 @@ def _row(run: dict[str, Any], model: str) -> list[str]:
         f"`{run['method']}`",
         f"{learned:,}",
         f"**{100 * run['test'][metric]:.1f}** ({100 * low:.1f} to {100 * high:.1f})",
-        f"{100 * run['baseline']['majority'][metric]:.1f}",
+        "-" if majority is None else f"{100 * majority[metric]:.1f}",
         f"`{template}`" if template else "",
         f"{run['seconds']['total']:.0f}",
         ", ".join(override.removeprefix("data.") for override in run["overrides"]) or "nothing",

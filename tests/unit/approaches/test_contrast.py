@@ -92,6 +92,39 @@ def test_there_is_no_batch_where_every_label_has_one_row() -> None:
     assert batches(np.arange(5), 3, 2, 10, seed=1) == []
 
 
+class Called:
+    """What a start is asked for, in order; the rows are those above."""
+
+    seed, labels = 1, ("a", "b", "c")
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, float]] = []
+
+    def targets(self) -> np.ndarray:
+        return np.array(OF)
+
+    def features(self, part: str) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.tensor(TEXTS), torch.tensor(OF)
+
+    def learn(self, loss: Nearest, plan: list[np.ndarray], *, learning_rate: float | None) -> tuple[()]:
+        self.asked.append(("learn", len(plan)))
+        return ()
+
+    def keep(self, share: float) -> None:
+        self.asked.append(("keep", share))
+
+    def fit(self, strength: float) -> None:
+        self.asked.append(("fit", strength))
+
+
+@pytest.mark.parametrize(("settings", "kept"), [({}, 0.5), ({"kept": 0.8}, 0.8)])
+def test_half_of_the_way_is_kept_before_the_head_is_fitted(settings: dict[str, float], kept: float) -> None:
+    start = Called()
+    contrast = APPROACHES.make({"name": "contrast", "names": False, "steps": 2, **settings})
+    assert list(contrast.before(start)) == []  # type: ignore[arg-type]
+    assert start.asked == [("learn", 2), ("keep", kept), ("fit", 1e-4)]
+
+
 def test_without_steps_the_head_is_fitted_alone() -> None:
     assert batches(TARGETS, 4, 2, 0, seed=1) == []
     parts = TASKS.make({"name": "classify"}), METHODS.make({"name": "none"}), HEADS.make({"name": "classify"})

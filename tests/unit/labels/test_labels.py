@@ -108,6 +108,23 @@ def test_of_several_labels_a_set_is_suggested(tmp_path: Path, tiny_bert: Path) -
     assert doubt.suggested == ["positive"]
 
 
+def test_of_marked_pairs_and_of_two_texts_each_row_is_judged(tmp_path: Path, tiny_bert: Path) -> None:
+    pairs = [
+        {"text": f"<e1>{one}</e1> {verb_} <e2>{other}</e2> {end}", "relation": relation}
+        for one, other in (("john", "mary"), ("mary", "john"), ("john", "london"), ("mary", "london"))
+        for verb_, relation in (("found", "finds"), ("paid", "pays"))
+        for end in ENDS
+    ]
+    pairs[0]["relation"] = "pays"
+    recipe = _recipe(tmp_path, tiny_bert, pairs, task="relate")
+    found = mistrust(recipe, prepare(recipe), folds=3)
+    doubt = next(doubt for doubt in found.doubts if doubt.example.row.number == 1)
+    assert (doubt.label, doubt.suggested, doubt.twin) == ("pays", "finds", None)
+    texts = [{"text": row["text"], "pair": "it was good", "label": row["label"]} for row in _rows()]
+    recipe = _recipe(tmp_path, tiny_bert, texts, task={"name": "match", "encoder": "bi"})
+    assert mistrust(recipe, prepare(recipe), folds=3).items == len(texts)
+
+
 def test_rows_without_labels_are_refused_by_the_name_of_their_task(tmp_path: Path, tiny_bert: Path) -> None:
     rows = [{"text": row["text"], "label": float(place)} for place, row in enumerate(_rows())]
     recipe = _recipe(tmp_path, tiny_bert, rows, task="regress")

@@ -97,11 +97,12 @@ def train(
     adaptune train recipe.yaml train.epochs=3 method.rank=16 out=runs/rank16
     adaptune train recipe.yaml --resume
     """
+    from adaptune.core.environment import main_process
     from adaptune.core.log import silence
     from adaptune.prepare import prepare, prepare_tasks
     from adaptune.recipe import Recipe, read_recipe
 
-    if quiet:
+    if quiet or not main_process():
         silence()
     resolved = read_recipe(recipe, overrides or ())
     # PyTorch is imported only after these, so that no mistake in recipe or data waits for it.
@@ -115,10 +116,11 @@ def train(
         from adaptune.run import cook_tasks
 
         run = cook_tasks(resolved, prepared=each, resume=resume, overwrite=overwrite)
-    print_report(run.report)
-    reporting.add_report(run.folder)
-    for folder in run.bundles.values():
-        typer.echo(f"bundle: {folder}")
+    if main_process():
+        print_report(run.report)
+        reporting.add_report(run.folder)
+        for folder in run.bundles.values():
+            typer.echo(f"bundle: {folder}")
 
 
 @app.command()

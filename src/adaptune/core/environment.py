@@ -25,6 +25,11 @@ LIBRARIES = (
 )
 
 
+def main_process() -> bool:
+    """Whether this process is the only one, or the first of those that torchrun started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def environment() -> dict[str, Any]:
     """Versions of the libraries that matter, the machine, and the folder that relative paths start from."""
     return {

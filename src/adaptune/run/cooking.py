@@ -8,7 +8,7 @@ from pathlib import Path
 from adaptune.bundle.made import Made
 from adaptune.bundle.save import Taught, save_bundle, save_tasks
 from adaptune.core.backbone import Backbone
-from adaptune.core.environment import environment
+from adaptune.core.environment import environment, main_process
 from adaptune.core.errors import AdaptuneError
 from adaptune.core.run_folder import RunDir
 from adaptune.engine.fit import Fit
@@ -53,7 +53,7 @@ def cook(
 
     Raises AdaptuneError for what the user can mend.
     """
-    clock, folder = Clock(), RunDir(recipe.out)
+    clock, folder = Clock(), RunDir(recipe.out, main=main_process())
     with clock.stage("data"):
         prepared = prepared or prepare(recipe)
         if resume:
@@ -70,8 +70,13 @@ def cook(
 
 
 def finish(kitchen: Kitchen, fit: Fit, folder: RunDir, clock: Clock) -> Run:
-    """The end of a run whose training is over: its best weights are scored and saved."""
+    """The end of a run whose training is over: its best weights are scored and saved, by the main process alone.
+
+    Of the others the report is empty.
+    """
     recipe = kitchen.recipe
+    if not folder.main:
+        return Run(recipe.out, {})
     clock.seconds["train"] = fit.seconds  # with those of the run that this one resumes
     with clock.stage("evaluate"):
         results = measure(kitchen, folder)
@@ -114,7 +119,7 @@ def cook_shared(
     recipe: MultiTask, prepared: Mapping[str, Prepared], *, resume: bool = False, overwrite: bool = False
 ) -> Run:
     """One training of all tasks, and one bundle: read beside `cook`, whose steps these are."""
-    clock, folder = Clock(), RunDir(recipe.out)
+    clock, folder = Clock(), RunDir(recipe.out, main=main_process())
     with clock.stage("data"):
         if resume:
             folder.go_on()
@@ -155,7 +160,7 @@ def cook_separate(
     recipe: MultiTask, prepared: Mapping[str, Prepared], *, resume: bool = False, overwrite: bool = False
 ) -> Run:
     """Each task's own recipe, one after another on one loaded base; resumed, finished ones are left as they are."""
-    clock, folder = Clock(), RunDir(recipe.out)
+    clock, folder = Clock(), RunDir(recipe.out, main=main_process())
     runs = {name: RunDir(recipe.out / name) for name in recipe.tasks}
     _open(folder, runs, recipe, prepared, resume=resume, overwrite=overwrite)
     backbones: dict[bool, Backbone] = {}
@@ -178,7 +183,8 @@ def cook_separate(
                 )
                 reports[name] = dict(done.report)
     report = {"adapters": "separate", "model": recipe.model.name, "tasks": reports} | clock.record()
-    folder.write_report(report, came_to(report))
+    if folder.main:
+        folder.write_report(report, came_to(report))
     return Run(recipe.out, report)
 
 

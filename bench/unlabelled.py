@@ -35,7 +35,7 @@ RESULTS = ROOT / "results" / "unlabelled" / "trec"
 DRAWS, SHOTS, VALID, POOL, TAUGHT, ROUNDS = (1, 2, 3), 8, 100, 500, 2000, 3
 METHOD = "head_only"
 HUB = "sentence-transformers/all-MiniLM-L6-v2"
-WAYS = ("labelled rows alone", "selftrain, confidence 0.9", "distil, T = 2")
+WAYS = ("labelled rows alone", "selftrain, confidence 0.9", "distil, T = 2", "selftrain, confidence 0.5")
 
 PARTS = ("train", "valid", "test")
 

@@ -95,7 +95,8 @@ def _candidate_row(row: Row, watched: str) -> Sequence[str]:
     if row.error is not None:
         why = f"{row.status}: {row.error.splitlines()[0]}"
     elif row.status == "stopped" and row.valid is not None:
-        why = f"stopped in round {row.rounds}, validation {watched} {row.valid:.4f}"
+        when = f"stopped in round {row.rounds}" if row.rounds else "not the best of those without steps"
+        why = f"{when}, validation {watched} {row.valid:.4f}"
     return (
         row.name,
         "" if row.score is None else f"{row.score:.4f}",

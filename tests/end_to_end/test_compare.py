@@ -121,6 +121,14 @@ def test_finished_runs_are_reused_and_candidates_added(recipe: Path, tmp_path: P
     ]
 
 
+def test_what_takes_steps_can_be_added_to_what_takes_none(recipe: Path) -> None:
+    assert _compared(recipe, "head_only,prototype", seeds=1).plan.steps == 0
+    again = _compared(recipe, "head_only,prototype,lora(rank=2),bitfit,ia3", seeds=1, resume=True)
+    assert again.plan.steps > 0
+    assert len(again.plan.rounds) == 1
+    assert sum(row.rounds for row in again.candidates) == 3, "each of three has run one round"
+
+
 CLOZE = (
     'cloze(template=["{text} {answer}","{answer}: {text}"],select=template,'
     "verbalizer={positive: good,negative: bad})+lora"

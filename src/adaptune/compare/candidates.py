@@ -83,7 +83,8 @@ class Candidate:
 
     def _is_the_head_alone(self, recipe: Recipe, approach: Approach) -> bool:
         """Of which the warm start is the optimum, that no step betters."""
-        return recipe.train.warm_start and not self.method.changes_trunk and isinstance(approach, Finetune)
+        whole = recipe.train.warm_start and recipe.train.warm_start_rows is None
+        return whole and not self.method.changes_trunk and isinstance(approach, Finetune)
 
 
 def _head(recipe: Recipe, approach: Approach) -> Head:

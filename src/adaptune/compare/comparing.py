@@ -168,22 +168,28 @@ def _begun(
     entries = {candidate.name: Entry(candidate) for candidate in candidates}
     for entry in entries.values():
         _guarded(entry, partial(try_out, track, entry), "refused")
-    first = track.recipe.seed
+    first, late = track.recipe.seed, []
     for entry in (one for one in _alive(entries) if not one.of_steps):
+        if time.monotonic() > deadline and any(one.look_seconds for one in entries.values()):
+            entry.status = "out of time"
+            late.append(f"{entry.candidate.name} was not looked at: time was up")
+            continue
         notice(f"without a step: {entry.candidate.name}")
         _guarded(entry, partial(look, track, entry, first), "failed")
     racing = [entry for entry in _alive(entries) if entry.of_steps]
     costs = _costs(base, _alive(entries))
-    if layout is None:
+    if layout is None or (racing and not layout.plan.steps):  # such a plan was laid out without a race
         of_steps = max((entry.of_steps for entry in racing), default=0)
         plan, notes = lay_out(len(racing), seeds, of_steps, costs, deadline - time.monotonic())
         layout = Layout(fingerprint=track.prepared.fingerprint, seeds=seeds, plan=plan, notes=notes)
         write_atomically(track.recipe.out / PLAN, layout.model_dump_json(indent=2) + "\n")
-    layout = layout.model_copy(update={"plan": for_so_many(layout.plan, len(racing))})
-    for text in layout.notes:
-        notice(text)
     count = layout.plan.seeds if seeds == layout.seeds else seeds
-    return Race(track, entries, range(first, first + count), deadline, layout, costs.a_finish, list(layout.notes))
+    notes = (*(text for text in layout.notes if count == layout.plan.seeds or "seeds are run" not in text), *late)
+    for text in notes:
+        notice(text)
+    plan = for_so_many(layout.plan, len(racing)).model_copy(update={"seeds": count})
+    layout = layout.model_copy(update={"plan": plan})
+    return Race(track, entries, range(first, first + count), deadline, layout, costs.a_finish, list(notes))
 
 
 def _alive(entries: Mapping[str, Entry]) -> list[Entry]:

@@ -121,7 +121,7 @@ def for_so_many(plan: Plan, candidates: int) -> Plan:
     )
     return plan.model_copy(
         update={
-            "rounds": tuple(end for end in ends if end < plan.steps),
+            "rounds": tuple(end for end in ends if end <= plan.steps),
             "finalists": min(FINALISTS, candidates),
         }
     )

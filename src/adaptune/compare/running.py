@@ -101,9 +101,12 @@ class Track:
         return RunDir(self.recipe.out / "runs" / candidate.folder / f"seed-{seed}")
 
 
-def try_out(track: Track, entry: Entry) -> None:
-    """Put the candidate on the base and take a few steps, which are thrown away. Raises what stands against it."""
-    recipe = entry.candidate.recipe(track.recipe)
+def try_out(track: Track, entry: Entry, recipe: Recipe | None = None) -> None:
+    """Put the candidate on the base and take a few steps, which are thrown away. Raises what stands against it.
+
+    `recipe`: another one than it has in a comparison.
+    """
+    recipe = recipe or entry.candidate.recipe(track.recipe)
     prepared = prepared_for(recipe, track.prepared)
     kitchen = track.kitchen(recipe, prepared)
     entry.trained, entry.total = kitchen.assembly.count_parameters()
@@ -122,8 +125,10 @@ def try_out(track: Track, entry: Entry) -> None:
 
 def look(track: Track, entry: Entry, seed: int) -> None:
     """At what takes no step: the approach's own work, and validation rows."""
-    recipe = track.run(entry.candidate, seed, NO_STEPS)
-    entry.look_seconds = cook_on(track.pantry(recipe), recipe, prepared_for(recipe, track.prepared), until=0).seconds
+    recipe, folder = track.run(entry.candidate, seed, NO_STEPS), track.folder(entry.candidate, seed)
+    taken = cook_on(track.pantry(recipe), recipe, prepared_for(recipe, track.prepared), until=0).seconds
+    lines = list(read_json_lines(folder.scores)) if folder.scores.exists() else []
+    entry.look_seconds = taken or (lines[-1]["seconds"] if lines else 0.0)
 
 
 def train_to(track: Track, entry: Entry, seed: int, plan: Plan, until: int | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import adaptune
 from adaptune.compare.candidates import Candidate
-from adaptune.compare.race import EVALUATIONS, SAFETY
+from adaptune.compare.race import SAFETY
 from adaptune.compare.running import Entry, Track, try_out
 from adaptune.compare.search import Proposal, Search, State, open_search
 from adaptune.compare.values import Trial, Tuning
@@ -51,6 +51,10 @@ class Asked:
     def load(self, *settings: str) -> Recipe:
         """The recipe with settings. Raises RecipeError."""
         return load_recipe(self.recipe, [*self.overrides, *settings], task=self.task)
+
+
+EVALUATIONS = 4
+"""Of a whole trial: after each of them it may be stopped."""
 
 
 class SearchPlan(Config):
@@ -153,7 +157,7 @@ def _planned(asked: Asked, track: Track) -> SearchPlan:
             raise AdaptuneError(f"{asked.out} holds a search with another recipe or other data; name another --out")
         return plan
     entry = Entry(Candidate(track.recipe.method.name, track.recipe.method))
-    try_out(track, entry)
+    try_out(track, entry, track.recipe)
     kitchen = track.kitchen(track.recipe, track.prepared)
     of_steps = plan_steps(kitchen.batches(), track.recipe.train)
     if of_steps == 0:
@@ -210,6 +214,8 @@ def _try_one(asked: Asked, track: Track, proposal: Proposal, plan: SearchPlan) -
         recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=shape)})
         kitchen = track.kitchen(recipe, prepared_for(recipe, track.prepared))
         fit = observe(kitchen, track.pantry(recipe), _pruning(proposal, kitchen.metric))
+    except Interrupted:
+        raise KeyboardInterrupt from None
     except Exception as error:
         warn(f"{' '.join(overrides_of(proposal.settings))}: {error}")
         return None, "failed"

@@ -90,10 +90,11 @@ def _what_to_use(case: _Case) -> Said:
     if case.rivals:
         baseline, gap = case.rivals[0]
         ends = _ends(gap)
+        english, chinese = ("is better", "更好") if gap.distinct else ("is as good", "已同样好")
         return Said(
-            f"Fine-tuning is not worth it here: {baseline.name} is as good ({case.metric} {_points(baseline.score)}); "
+            f"Fine-tuning is not worth it here: {baseline.name} {english} ({case.metric} {_points(baseline.score)}); "
             f"the best that was trained, {best.name}, has {_points(best.score)}, a difference of {ends}.",
-            f"这里不值得微调：{baseline.name} 已同样好（{case.metric} {_points(baseline.score)}）；训练过的最好的"
+            f"这里不值得微调：{baseline.name} {chinese}（{case.metric} {_points(baseline.score)}）；训练过的最好的"
             f" {best.name} 为 {_points(best.score)}，相差 {ends}。",
         )
     if cheapest is best:

@@ -25,7 +25,7 @@ SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
 OWN = ("seed", "seconds", "steps", "trained", "state", "kind", "task", "approach", "method", "model", "metric")
 """What is known of a run beside its scores."""
 
-_CONDITION = re.compile(r"\s*([\w.-]+?)\s*(>=|<=|!=|==|=|>|<)\s*(.+?)\s*")
+_CONDITION = re.compile(r"\s*([\w.@-]+?)\s*(>=|<=|!=|==|=|>|<)\s*(.+?)\s*")
 
 
 @dataclass(frozen=True, slots=True)

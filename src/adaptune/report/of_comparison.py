@@ -201,7 +201,7 @@ def _plan(files: ComparisonFiles, words: Words) -> Iterator[Block]:
             (words("plan.steps"), words("plan.of_steps", steps=plan["steps"], of=plan["of_steps"])),
             (words("plan.every"), str(plan["every"])),
             (words("plan.rounds"), words.joined([str(step) for step in rounds]) or "–"),
-            (words("plan.finalists"), str(plan["finalists"])),
+            (words("plan.finalists"), _finalists(found, plan)),
             (words("plan.seeds"), str(plan["seeds"])),
         ]
     if rows := found.get("rows"):
@@ -215,9 +215,17 @@ def _plan(files: ComparisonFiles, words: Words) -> Iterator[Block]:
         yield Code("\n".join(notes))
 
 
+def _finalists(found: Record, plan: Mapping[str, object]) -> str:
+    """How many went to the end; of a comparison that is under way, how many of those that take steps are to."""
+    rows = found.get("candidates")
+    return str(sum(row["status"] == "compared" for row in rows) if rows else plan["finalists"])
+
+
 def _reproduce(files: ComparisonFiles, words: Words) -> Iterator[Block]:
     """The command, and the recipe of the first run."""
-    run = next((one for one in files.runs if one.recipe), None)
+    # One that takes steps: another's epochs are none, and would be so for all.
+    written = sorted((one for one in files.runs if one.recipe), key=lambda one: not one.section("train").get("epochs"))
+    run = next(iter(written), None)
     if run is None:
         return
     yield Paragraph(words("reproduce.compare"), "soft")

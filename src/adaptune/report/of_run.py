@@ -13,7 +13,7 @@ from adaptune.report.learning import learning
 from adaptune.report.of_task import OfTask, sections_of
 from adaptune.report.read import Record, RunFiles, read_run
 from adaptune.report.verdict import verdict_of
-from adaptune.report.words import Words, megabytes, parameters
+from adaptune.report.words import Words, megabytes, parameters, share_of
 
 MOST_CLASSES = 40
 """That the table of counts lists."""
@@ -176,7 +176,7 @@ def settings_of(section: Record) -> str:
 def trained_share(numbers: Mapping[str, int], words: Words) -> str:
     """Of all parameters those that learn."""
     trained, total = numbers["trained"], numbers["total"]
-    share = f"{100 * trained / max(1, total):.2g}%"
+    share = share_of(trained, total)
     return words("method.share", trained=f"{trained:,}", total=parameters(total), share=share)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from adaptune.report.document import Figure, Tone, Verdict
 from adaptune.report.of_task import OfTask
 from adaptune.report.read import RunFiles
-from adaptune.report.words import Words, megabytes, parameters
+from adaptune.report.words import Words, megabytes, parameters, share_of
 
 FEW = 200
 """Test rows; with fewer a verdict says how little they tell."""
@@ -141,7 +141,7 @@ def figures_of(files: RunFiles, tasks: Sequence[OfTask], words: Words) -> list[F
             name = words("figure.test", metric=words_for(of)) if of.name is None else f"{of.name}: {words_for(of)}"
             found.append(Figure(name, of.score(of.test[of.metric]), beside))
     if numbers := files.report.get("parameters"):
-        share = f"{100 * numbers['trained'] / max(1, numbers['total']):.2g}%"
+        share = share_of(numbers["trained"], numbers["total"])
         found.append(
             Figure(words("figure.trained"), parameters(numbers["trained"]), words("figure.of_all", share=share))
         )

@@ -102,9 +102,15 @@ def megabytes(count: float) -> str:
 def parameters(count: float) -> str:
     """A number of parameters, short."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if count >= size:
+        if count >= 0.9995 * size:  # rounded to three digits it is as much
             return f"{count / size:.3g}{letter}"
     return f"{count:.0f}"
+
+
+def share_of(part: float, whole: float) -> str:
+    """In percent, with two digits where it is small."""
+    percent = 100 * part / max(1, whole)
+    return f"{percent:.0f}%" if percent >= 10 else f"{percent:.2g}%"
 
 
 def language_of_user() -> Language:

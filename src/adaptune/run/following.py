@@ -74,7 +74,7 @@ class Follower:
             return
         self._step = record["step"]
         self._begin(self._step - 1)
-        self._put(self._step, {f"train/{name}": record[name] for name in ABOUT_STEPS})
+        self._put(self._step, {f"train/{name}": record[name] for name in ABOUT_STEPS if record[name] is not None})
 
     def scores(self, record: Mapping[str, Any]) -> None:
         """One line of scores.jsonl."""

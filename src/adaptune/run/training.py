@@ -58,6 +58,8 @@ def observe(kitchen: Kitchen, pantry: Pantry, stop: Callable[[Evaluation], bool]
         begin(kitchen, None, asked)
         _warm(kitchen, fit, pantry)
         for event in _named_rows({ONLY: kitchen}, fit):
+            if asked.signal is not None:
+                raise KeyboardInterrupt
             if isinstance(event, Evaluation) and stop(event):
                 break
     if fit.warm is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 from dataclasses import asdict
 from pathlib import Path
@@ -91,11 +92,10 @@ def start(request: Request, asked: Start) -> dict[str, Any]:
         raise Conflict(f"{name} is running; stop it first, or choose another name")
     if run.environment.exists() and not asked.overwrite:
         raise Conflict(f"there is a run {name} already; choose another name, or let this one replace it")
-    recipe = places.own / "recipes" / f"{name.replace('/', '--')}.yaml"
+    recipe = places.own / "recipes" / f"{secrets.token_hex(8)}.yaml"
     recipe.parent.mkdir(parents=True, exist_ok=True)
-    job = jobs.add(name, recipe, out, overwrite=asked.overwrite)
     write_atomically(recipe, asked.text)
-    return job_record(job)
+    return job_record(jobs.add(name, recipe, out, overwrite=asked.overwrite))
 
 
 @router.post("/api/resume")

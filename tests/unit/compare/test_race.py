@@ -57,6 +57,11 @@ def test_candidates_that_are_added_race_over_the_same_evaluations() -> None:
     assert for_so_many(five, 2) == two
 
 
+def test_a_training_of_one_step_has_a_round_too() -> None:
+    plan, _ = lay_out(3, 1, 1, COSTS, 1e9)
+    assert (plan.steps, plan.rounds, plan.finalists) == (1, (1,), 2)
+
+
 def test_of_those_without_steps_the_best_one_goes_to_the_end_or_two_where_there_are_no_others() -> None:
     plan, notes = lay_out(0, 3, 0, COSTS, 100)
     assert (plan.steps, plan.rounds, plan.finalists, notes) == (0, (), 0, ())

@@ -79,6 +79,15 @@ def test_training_is_not_worth_it_where_a_baseline_is_as_good() -> None:
     assert found.chinese[0].startswith("这里不值得微调：tfidf 已同样好")
 
 
+def test_a_baseline_that_is_distinctly_better_is_called_better() -> None:
+    above = PLAIN.model_copy(update={"score": 0.96})
+    gaps = (*GAPS[:3], _gap("lora", "tfidf", -0.08, -0.02), _gap("full", "tfidf", -0.07, -0.03), GAPS[5])
+    found = verdict_of([LORA, FULL, BITFIT], [above], gaps, metric="accuracy", level=0.95)
+    assert found is not None
+    assert found.english[0].startswith("Fine-tuning is not worth it here: tfidf is better (accuracy 96.0)")
+    assert found.chinese[0].startswith("这里不值得微调：tfidf 更好")
+
+
 def test_those_without_a_score_are_named() -> None:
     stopped = Row(name="prefix", sections={}, status="stopped", valid=0.5)
     broken = Row(name="ia3", sections={}, status="failed", error="no memory")

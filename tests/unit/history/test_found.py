@@ -85,6 +85,7 @@ def test_conditions_read_scores_facts_and_the_recipe(write: Write, tmp_path: Pat
     assert asked(runs, method="bitfit") == []
     with pytest.raises(AdaptuneError, match="no run has 'acuracy'; did you mean 'accuracy'"):
         asked(runs, "acuracy>0.85")
+    assert condition("recall@10>0.5").name == "recall@10"
     with pytest.raises(AdaptuneError, match="'accuracy' is no condition"):
         condition("accuracy")
     with pytest.raises(AdaptuneError, match="cannot be compared with it by size"):

@@ -14,7 +14,7 @@ import pytest
 from adaptune.core.errors import AdaptuneError
 from adaptune.core.run_folder import RunDir
 from adaptune.report import read, write
-from adaptune.report.words import FOLDER, Words, language_of_user
+from adaptune.report.words import FOLDER, Words, language_of_user, parameters, share_of
 from adaptune.report.write import add_report, write_report
 
 from .conftest import HTML, INTERVAL, RECIPE, REPORT, Folder
@@ -318,6 +318,14 @@ def test_nothing_fails_because_of_a_report(
     monkeypatch.setattr(write, "run_page", broken)
     assert add_report(folder) is None
     assert "no report was written: ZeroDivisionError: a fault" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "count", "share"),
+    [(999_600, 999_600, "1M", "100%"), (999_400, 9_000_000, "999k", "11%"), (5005, 22_570_381, "5k", "0.022%")],
+)
+def test_counts_and_shares_are_short(part: int, whole: int, count: str, share: str) -> None:
+    assert (parameters(part), share_of(part, whole)) == (count, share)
 
 
 def test_the_language_is_that_of_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:

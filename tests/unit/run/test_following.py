@@ -107,6 +107,13 @@ def test_a_tracker_is_told_steps_scores_and_the_report(recipe: Recipe) -> None:
     ] == TOLD
 
 
+def test_what_a_step_has_no_value_of_is_left_out(recipe: Recipe) -> None:
+    folder = _folder(recipe)
+    with tracking(recipe.model_copy(update={"track": (Telling(),)}), folder):
+        folder.log_step(STEP | {"norm": None})
+    assert (3, {f"train/{name}": STEP[name] for name in ("epoch", "loss", "learning_rate", "tokens")}) in TOLD
+
+
 def test_a_tracker_that_fails_is_one_warning_and_the_folder_is_complete(
     recipe: Recipe, capsys: pytest.CaptureFixture[str]
 ) -> None:

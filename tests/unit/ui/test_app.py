@@ -136,6 +136,19 @@ def test_a_run_is_replaced_only_when_asked(
     assert client.post("/api/resume", json={"name": "a"}).status_code == 409
 
 
+def test_runs_whose_names_are_alike_keep_their_own_recipes(
+    client: TestClient, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(runs.parent)
+    (runs.parent / "train.csv").write_text("text,label\ngood,a\nbad,b\n")
+    monkeypatch.setattr("adaptune.ui.jobs.command_of", lambda *_, **__: [sys.executable, "-c", "pass"])
+    for name, seed in (("a/b", 1), ("a--b", 2)):
+        response = client.post("/api/start", json={"name": name, "text": f"{GOOD}seed: {seed}\n"})
+        assert response.status_code == 200, response.text
+    kept = (runs / ".adaptune" / "recipes").glob("*.yaml")
+    assert sorted(file.read_text()[-2] for file in kept) == ["1", "2"]
+
+
 class Bench:
     """Jobs whose processes are small programs in place of trainings."""
 

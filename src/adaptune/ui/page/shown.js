@@ -50,7 +50,8 @@ export function bounds(low, high) {
 export function duration(seconds) {
   if (typeof seconds !== "number") return "–";
   if (seconds < 60) return t("shown.seconds", { seconds: number(seconds, seconds < 10 ? 2 : 3) });
-  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, Math.round(seconds % 60) % 60];
+  seconds = Math.round(seconds);
+  const [hours, minutes, rest] = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60];
   const two = (value) => String(value).padStart(2, "0");
   return hours ? `${hours}:${two(minutes)}:${two(rest)}` : `${minutes}:${two(rest)}`;
 }

@@ -147,7 +147,8 @@ def _refuse_learning_nothing(recipe: Recipe) -> None:
 def _fingerprint(recipe: Recipe, splits: Splits) -> str:
     """The same for the same recipe and data, wherever the run folder lies."""
     same = recipe.model_copy(update={"out": Path(), "track": ()}).as_yaml()
-    return hashlib.sha256((same + json.dumps(dict(splits.fingerprints), sort_keys=True)).encode()).hexdigest()
+    read = "".join(file.read_text(encoding="utf-8") for file in recipe.approach.reads())
+    return hashlib.sha256((same + read + json.dumps(dict(splits.fingerprints), sort_keys=True)).encode()).hexdigest()
 
 
 def fingerprint_of_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Several
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, WithJsonSchema, field_validator, model_validator
@@ -99,7 +100,7 @@ class Prompted(Approach, ABC):
         """YAML reads `0` as a number and `yes` as true; labels are text, and one word need be no list."""
         if not isinstance(value, dict):
             return value
-        words = {_text(label): [one] if isinstance(one, str) else one for label, one in value.items()}
+        words = {_text(label): list(one) if isinstance(one, (list, tuple)) else [one] for label, one in value.items()}
         if empty := [label for label, of in words.items() if not of or not all(str(word).strip() for word in of)]:
             raise ValueError(f"the label {empty[0]!r} has no words; give it some, or leave it out")
         return words
@@ -109,6 +110,10 @@ class Prompted(Approach, ABC):
         """What is wrong with a template is told beside the approach."""
         self.templates()
         return self
+
+    def reads(self) -> tuple[Path, ...]:
+        files = (Path(one) for one in self.template if not is_template(one))
+        return tuple(file for file in files if file.suffix in (".yaml", ".yml"))
 
     def heads(self, task: Task) -> tuple[str, ...]:
         return ("verbal",)

@@ -48,14 +48,14 @@ def shot_of(example: Example) -> Shot:
 
 
 def drawn(examples: Several[Example], count: int, seed: int) -> list[Shot]:
-    """So many rows at random, labels in turn."""
+    """So many rows at random, labels in turn, in an order that is drawn, too."""
     order = list(range(len(examples)))
     random.Random(seed).shuffle(order)
     by_label: dict[Any, list[int]] = defaultdict(list)
     for place in order[:LOOKED_AT]:
         example = examples[place]
         by_label["" if isinstance(example.expected, int) else example.expected].append(place)
-    turns = chain.from_iterable(zip_longest(*(by_label[label] for label in sorted(by_label, key=str))))
+    turns = chain.from_iterable(zip_longest(*by_label.values()))
     places = [place for place in turns if place is not None][:count]
     return [shot_of(examples[place]) for place in places]
 

@@ -6,6 +6,7 @@ from abc import ABC
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Sequence as Several
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 from adaptune.core.backbone import Roles
@@ -145,6 +146,10 @@ class Approach(Part, ABC):
     """Whether `before` puts the head where it begins, so that it is not warm-started."""
     moves_trunk: ClassVar[bool] = False
     """Whether `before` trains the method's weights, which tasks with shared adapters cannot have."""
+
+    def reads(self) -> tuple[Path, ...]:
+        """Files that its settings name: what stands in them is part of a recipe."""
+        return ()
 
     def heads(self, task: Task) -> tuple[str, ...]:
         """The heads that it answers with, the default first; empty: whatever learns the task's targets."""

@@ -43,10 +43,10 @@ def distil(
     theirs. The teacher's answers are kept beside the run folder, and used again. Raises AdaptuneError.
     """
     check_student(recipe, prepared)
-    pool, teacher = read_pool(unlabelled, recipe), teach()
+    pool, teacher = read_pool(unlabelled, recipe, prepared), teach()
     names = labels_of(recipe, prepared.splits).names
     check_teacher(teacher, recipe, names)
-    digest = hashlib.sha256((teacher.manifest.weights + pool.fingerprint).encode()).hexdigest()
+    digest = hashlib.sha256((identity(teacher) + pool.fingerprint).encode()).hexdigest()
     answers = recipe.out.with_name(f"{recipe.out.name}-teacher-{digest[:8]}.jsonl")
     shares = taught(teacher, pool, answers)
     del teacher  # its memory is the student's now
@@ -93,6 +93,12 @@ def check_teacher(teacher: Bundle, recipe: Recipe, names: Sequence[str]) -> None
         raise Unsupported(f"the teacher {teacher.name!r} {' and '.join(said)}; both must tell the same labels apart")
 
 
+def identity(teacher: Bundle) -> str:
+    """Of what decides its answers: base, method, head, labels, approach and weights, whatever it was scored on."""
+    beside = {"adaptune", "created", "columns", "scores", "golden", "lineage"}
+    return teacher.manifest.model_dump_json(exclude=dict.fromkeys(beside, True) | {"base": {"name", "revision"}})
+
+
 def taught(teacher: Bundle, pool: Pool, out: Path) -> list[list[tuple[str, float]]]:
     """What the teacher says of each row: labels with their probabilities; written row by row, and read where it is.
 
@@ -102,7 +108,7 @@ def taught(teacher: Bundle, pool: Pool, out: Path) -> list[list[tuple[str, float
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         examples = [teacher.task.example(example.row) for example in pool.examples]
-        with Growing(out, {"bundle": teacher.manifest.weights, "input": pool.fingerprint}) as growing:
+        with Growing(out, {"bundle": identity(teacher), "input": pool.fingerprint}) as growing:
             _answer(teacher, examples, growing)
             growing.finish()
     else:

@@ -158,8 +158,12 @@ def doubted(items: Items, probabilities: NDArray[np.float64]) -> list[int]:
         shares = probabilities[:, present]
         found = cleanlab_filter.find_label_issues(targets, shares / shares.sum(axis=1, keepdims=True), **how)
     else:
-        several = [np.flatnonzero(row).tolist() for row in targets]
-        found = cleanlab_multilabel.find_label_issues(several, probabilities, **how)
+        given = targets > 0
+        both = given.any(axis=0) & ~given.all(axis=0)  # what all rows or none have says nothing of any
+        if not both.any():
+            return []
+        several = [np.flatnonzero(row).tolist() for row in given[:, both]]
+        found = cleanlab_multilabel.find_label_issues(several, probabilities[:, both], **how)
     return [int(place) for place in found]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from adaptune.core.log import notice
 from adaptune.core.task import Task
 from adaptune.core.types import Answer, Example, OfMarked, OfRow, OfSequence, OfShares, Row
 from adaptune.data.read import examples_of, read
+from adaptune.data.split import same_text
 from adaptune.data.stored import Stored
 from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
@@ -24,11 +26,14 @@ class Pool:
 
     examples: tuple[Example, ...]
     fingerprint: str
-    """SHA-256 of the file."""
+    """SHA-256 of their texts."""
 
 
-def read_pool(file: str, recipe: Recipe) -> Pool:
-    """The rows of a file, read as the recipe's are; labels in it are not looked at. Raises DataError."""
+def read_pool(file: str, recipe: Recipe, prepared: Prepared) -> Pool:
+    """The rows of a file, read as the recipe's are; labels in it are not looked at. Raises DataError.
+
+    Texts of the recipe's own rows are left out: what validates or tests is not to be learned from.
+    """
     task = recipe.task
     inputs = {column.name for column in task.columns if not column.label}
     columns = {name: there for name, there in recipe.data.columns.items() if name in inputs}
@@ -36,7 +41,17 @@ def read_pool(file: str, recipe: Recipe) -> Pool:
     found = read(file, config, task.columns, labelled=False)
     for text in found.notices:
         notice(text)
-    return Pool(tuple(examples_of(found.rows, task, config).examples), found.fingerprint)
+    known = {same_text(example) for part in prepared.splits.parts.values() for example in part}
+    examples = examples_of(found.rows, task, config).examples
+    new = tuple(example for example in examples if same_text(example) not in known)
+    if len(new) < len(examples):
+        notice(
+            f"{len(examples) - len(new):,} of {len(examples):,} rows have texts of the recipe's own and are left out"
+        )
+    if not new:
+        raise DataError(f"{file}: every row has a text of the recipe's own rows; name other rows")
+    digest = hashlib.sha256("\0".join(map(same_text, new)).encode())
+    return Pool(new, digest.hexdigest())
 
 
 def check_one_label(recipe: Recipe, prepared: Prepared, verb: str) -> None:

@@ -128,7 +128,7 @@ def selftrain(
     """
     clock = Clock()
     check_one_label(recipe, prepared, "selftrain")
-    pool = read_pool(asked.unlabelled, recipe)
+    pool = read_pool(asked.unlabelled, recipe, prepared)
     found = _opened(recipe, prepared, pool, asked, resume=resume, overwrite=overwrite)
     work = _Work(recipe, prepared, pool, asked, load_backbone(recipe.model, words=recipe.head.reads_words))
     try:

@@ -13,6 +13,7 @@ from xml.sax.saxutils import quoteattr
 from adaptune.bundle.load import Bundle
 from adaptune.core.errors import Unsupported
 from adaptune.core.files import write_json, write_json_lines
+from adaptune.core.log import notice
 from adaptune.core.task import Task
 from adaptune.core.types import Example, OfLabels, OfMarked, OfWords
 from adaptune.labels.suggesting import Suggested, Suggestion
@@ -43,6 +44,7 @@ class Form:
                 f"--format {tool}: rows of task {self.task.name!r} cannot be labelled there by what can be read back "
                 f"(those of {', '.join(TOOLS[tool])} can); use --format jsonl"
             )
+        self._say(tool)
         for example in examples:
             if not isinstance(example.row.values.get(TEXT), str):
                 raise Unsupported(
@@ -51,6 +53,21 @@ class Form:
                 )
             if tool == "doccano" and "pair" in example.row.values:
                 raise Unsupported("--format doccano: it shows one text a row, and these have two; use label-studio")
+
+    def _say(self, tool: Tool) -> None:
+        """What the way back needs, where it is not the usual one."""
+        text = self.columns.get(TEXT, TEXT)
+        if tool == "doccano" and (text, self.label) != (TEXT, "label"):
+            notice(
+                f"doccano calls its columns text and label, and the recipe calls them {text!r} and {self.label!r}: "
+                "rename them in the export before it joins other rows"
+            )
+        separator = getattr(self.task, "separator", None)
+        if tool == "label-studio" and separator and (cut := [name for name in self.labels if separator in name]):
+            notice(
+                f"the label {cut[0]!r} has {separator!r} in it, by which labels of one text are told apart: export as "
+                "JSON, not as JSON-MIN, or set task.separator"
+            )
 
     def record(self, tool: Tool, row: Suggestion) -> dict[str, Any]:
         """One row."""
@@ -67,7 +84,7 @@ class Form:
     def _plain(self, row: Suggestion) -> dict[str, Any]:
         said = {"suggested": self._said(row)} if row.answer is not None else {}
         unsure = {} if row.uncertainty is None else {"uncertainty": round(row.uncertainty, 4)}
-        return {**self._values(row.example), **said, **unsure, **_where(row)}
+        return {**_where(row), **said, **unsure, **self._values(row.example)}  # a row's own columns come first
 
     def _line(self, row: Suggestion) -> dict[str, Any]:
         return {"text": row.example.row.values[TEXT], "label": self._labels(row), **_where(row)}

@@ -155,6 +155,12 @@ class Beginning:
                 f"approach {self._kitchen.assembly.approach.name!r} draws among all training rows, which are streamed; "
                 "set data.shots, or data.stream=never where they fit into memory"
             )
+        most = self._kitchen.recipe.train.warm_start_rows
+        if most is not None and most < self.rows("train"):
+            raise Unsupported(
+                f"train.warm_start_rows is {most:,}, and approach {self._kitchen.assembly.approach.name!r} learns from "
+                f"all {self.rows('train'):,} training rows; leave it out, or set data.train_rows"
+            )
         return [*self._kitchen.encoded["train"], *self._added]
 
     def _in_order(self, part: Literal["train", "valid"]) -> Iterator[Batch]:

@@ -21,6 +21,9 @@ from adaptune.models.assembly import Assembly
 from adaptune.prepare import Prepared
 from adaptune.recipe import Recipe
 
+EAST_ASIAN = 0x2E80
+"""The first letter of scripts whose words have no spaces between them."""
+
 
 class Trials:
     """The model of a run as it comes, and the run's rows."""
@@ -110,8 +113,9 @@ def choose(assembly: Assembly, recipe: Recipe, prepared: Prepared) -> None:
 
 def _word(piece: str, tokenizer: Any, marks: tuple[str, ...]) -> str | None:
     """What a token says that is one word, in the alphabet of words; None for others."""
-    if marks and not piece.startswith(marks):
-        return None
     text = str(tokenizer.convert_tokens_to_string([piece])).strip()
+    unspaced = text != "" and ord(text[0]) > EAST_ASIAN
+    if marks and not piece.startswith(marks) and not unspaced:
+        return None
     word = text.isalpha() and "\ufffd" not in text and not piece.startswith("##")
-    return text if word and (len(text) > 1 or ord(text) > 0x2E80) else None
+    return text if word and (len(text) > 1 or unspaced) else None

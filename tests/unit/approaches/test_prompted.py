@@ -154,9 +154,16 @@ def test_demonstrations_are_rows_with_their_words_in_front() -> None:
         settled("in_context", shown=wrong, demonstrations=1)
 
 
+def test_words_that_yaml_reads_as_numbers_are_to_be_put_in_quotes() -> None:
+    with pytest.raises(ValueError, match="verbalizer"):
+        make(verbalizer={"1": True, "0": False})
+    assert make(verbalizer={1: "good", 0: ["bad", "poor"]}).verbalizer == {"1": ("good",), "0": ("bad", "poor")}
+
+
 def test_drawn_rows_have_labels_in_turn_and_the_same_for_a_seed() -> None:
     shots = drawn(ROWS, 4, seed=3)
-    assert [shot.answer for shot in shots] == ["neg", "pos", "neg", "pos"]
+    assert [shot.answer for shot in shots] in (["neg", "pos"] * 2, ["pos", "neg"] * 2)
+    assert {drawn(ROWS, 1, seed=seed)[0].answer for seed in range(20)} == {"neg", "pos"}, "no label is always the first"
     assert {shot.text for shot in shots} == {one.sequences[0].first for one in ROWS}
     assert drawn(ROWS, 4, seed=3) == shots
     with pytest.raises(DataError, match="row 1 has no label"):

@@ -16,6 +16,7 @@ from adaptune.core.files import write_json_lines
 from adaptune.labels import selftrain as verb
 from adaptune.labels.distil import distil
 from adaptune.labels.mistrust import mistrust
+from adaptune.labels.pool import read_pool
 from adaptune.labels.selftrain import Asked, SelfTraining, selftrain
 from adaptune.prepare import prepare
 from adaptune.recipe import Recipe, load_recipe
@@ -106,6 +107,18 @@ def test_of_several_labels_a_set_is_suggested(tmp_path: Path, tiny_bert: Path) -
     doubt = next(doubt for doubt in found.doubts if doubt.example.row.number == 1)
     assert doubt.label == ["negative"]
     assert doubt.suggested == ["positive"]
+
+
+def test_a_label_that_every_row_has_is_no_doubt(tmp_path: Path, tiny_bert: Path) -> None:
+    rows = [{"text": row["text"], "labels": [row["label"], "thing"]} for row in _rows()]
+    rows[0]["labels"] = ["negative", "thing"]
+    recipe = _recipe(tmp_path, tiny_bert, rows, task="multilabel")
+    found = mistrust(recipe, prepare(recipe), folds=3)
+    doubt = next(doubt for doubt in found.doubts if doubt.example.row.number == 1)
+    assert "thing" in doubt.suggested
+    alike = [row | {"labels": ["thing"]} for row in rows]
+    recipe = _recipe(tmp_path, tiny_bert, alike, task="multilabel")
+    assert mistrust(recipe, prepare(recipe), folds=3).doubts == ()
 
 
 def test_of_marked_pairs_and_of_two_texts_each_row_is_judged(tmp_path: Path, tiny_bert: Path) -> None:
@@ -201,6 +214,19 @@ def test_stopped_between_rounds_it_goes_on_to_the_same_end(
     assert run.bundle == tmp_path / "stopped" / "bundle"
 
 
+def test_texts_of_the_recipes_own_rows_are_not_learned_from(
+    tmp_path: Path, tiny_bert: Path, pool: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = _recipe(tmp_path, tiny_bert, _rows())
+    prepared = prepare(recipe)
+    assert len(read_pool(str(pool), recipe, prepared).examples) == 96
+    write_json_lines(tmp_path / "both.jsonl", [{"text": row["text"]} for row in _rows(("today", "this week"))])
+    assert len(read_pool(str(tmp_path / "both.jsonl"), recipe, prepared).examples) == 48
+    assert "48 of 96 rows have texts of the recipe's own and are left out" in capsys.readouterr().err
+    with pytest.raises(DataError, match="every row has a text of the recipe's own rows"):
+        read_pool(str(tmp_path / "rows.jsonl"), recipe, prepared)
+
+
 def test_where_nothing_is_sure_the_bundle_is_of_round_0(tmp_path: Path, tiny_bert: Path, pool: Path) -> None:
     few = {"train": str(tmp_path / "rows.jsonl"), **FEW}
     recipe = _recipe(tmp_path, tiny_bert, _rows(), data=few, train={"epochs": 0, "device": "cpu"})
@@ -254,3 +280,14 @@ def test_a_teacher_of_other_labels_and_a_head_that_cannot_be_taught_are_refused(
     other = _recipe(tmp_path, tiny_bert, _rows(), head="as_transformers")
     with pytest.raises(Unsupported, match="head 'as_transformers' with approach 'finetune' does not learn from"):
         distil(lambda: bundle, other, prepare(other), str(pool))
+
+
+def test_what_stands_in_a_file_of_templates_is_part_of_the_recipe(tmp_path: Path, tiny_llama: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("en: {follows: ['{text}: {answer}'], words: {positive: [good], negative: [bad]}}\n")
+    approach = {"name": "score", "template": str(file)}
+    recipe = _recipe(tmp_path, tiny_llama, _rows(), approach=approach, method="none", train={"epochs": 0})
+    before = prepare(recipe).fingerprint
+    assert prepare(recipe).fingerprint == before
+    file.write_text(file.read_text().replace("{text}: ", "{text} It was "))
+    assert prepare(recipe).fingerprint != before

@@ -205,6 +205,14 @@ def test_doccano_gets_texts_with_labels_or_spans(bundles: Any) -> None:
         form_of(bundle, words, "label-studio")
 
 
+def test_a_column_of_the_row_is_never_replaced(bundles: Any) -> None:
+    bundle = _load(bundles("classify"))
+    pool = _pool(bundle, {"text": "the film was good", "source": "a letter", "row": "north"})
+    found = suggest(bundle, pool, Wanted(1, "uncertainty"), learned=())
+    line = form_of(bundle, pool, "jsonl").record("jsonl", found.rows[0])
+    assert (line["text"], line["source"], line["row"]) == ("the film was good", "a letter", "north")
+
+
 def test_rows_of_a_bundle_whose_recipe_names_files_that_are_gone_are_asked_for(bundles: Any, tmp_path: Path) -> None:
     folder = bundles("classify")
     run = tmp_path / "run"

@@ -67,8 +67,8 @@ UNLABELLED = """## What unlabelled rows add: TREC, {shots} shots of each label a
 
 `{method}` on all-MiniLM-L6-v2 (`make results-unlabelled`), {valid} validation rows with true labels, {test} test rows,
 draws {draws}. `selftrain` learns from its own sure answers for at most {rounds} rounds and keeps the round of the best
-validation score; `distil` from what a teacher says ({teacher}; test accuracy {teacher_accuracy}). `of the pool`: rows
-that were learned from, and how many of these labels are right.
+validation score; `distil` from what a teacher says ({teacher}; test accuracy {teacher_accuracy}).
+`of the pool`: rows that were learned from, and how many of these labels are right.
 """
 
 

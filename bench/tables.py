@@ -21,7 +21,7 @@ from adaptune.tasks import TASKS
 from compare_jobs import CANDIDATES
 from compare_table import RACE_NAMES, RACES, STATISTICS_NAMES, about_statistics, race_rows, statistics_rows, verdicts
 from few_table import beside as few_beside
-from few_table import relations
+from few_table import entities, relations
 from few_table import section as few
 from label_table import (
     MISTRUSTED_NAMES,
@@ -103,6 +103,9 @@ def few_and_none() -> Iterator[str]:
         yield f"{about}\n{table(names, rows)}{after}"
     if runs := load(RESULTS / "episodes"):
         about, names, rows = relations(runs["episodes/fewrel-pubmed"])
+        yield f"{about}\n{table(names, rows)}"
+    if runs := load(RESULTS / "entities"):
+        about, names, rows = entities(runs["entities/wnut17"])
         yield f"{about}\n{table(names, rows)}"
 
 

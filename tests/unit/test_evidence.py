@@ -172,6 +172,19 @@ def test_few_rows_are_compared_on_rows_of_both_systems(bench: Callable[[str], An
     assert after.endswith("Shrunk: test rows.\n")
 
 
+def test_entities_from_few_rows_are_a_line_a_system(bench: Callable[[str], Any]) -> None:
+    runs = [
+        {"system": system, "shots": 5, "rows": 28, "f1": f1, "seconds": seconds}
+        for system, f1, seconds in (("prototype", 0.1, 8.0), ("prototype", 0.2, 10.0), ("lora", 0.12, 40.0))
+    ]
+    about, _, rows = bench("few_table").entities({"rows": {"valid_rows": 40, "test_rows": 400}, "runs": runs})
+    assert "on 400\ntest rows" in about
+    assert rows == [
+        ["5", "`lora`", "28", "12.0", "**12.0**", "40"],
+        ["5", "`prototype`", "28", "10.0, 20.0", "**15.0**", "9"],
+    ]
+
+
 def test_runs_with_few_rows_are_of_recipes_that_load(
     bench: Callable[[str], Any], data: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

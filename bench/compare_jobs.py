@@ -41,7 +41,7 @@ class Compared:
         return [sys.executable, "-m", "adaptune", verb, recipe, *self.overrides, *model]
 
 
-SHORT = ("data.train_rows=600", "data.valid_rows=200", "data.test_rows=600", "model.max_length=64", "train.epochs=3")
+SHORT = ("data.train_rows=600", "data.valid_rows=200", "data.test_rows=400", "model.max_length=64", "train.epochs=3")
 SETS = (
     Compared("banking77", "minilm", ("data.train_rows=2000",)),
     Compared("wnut17", "minilm", ()),

@@ -18,6 +18,8 @@ FINALISTS = 2
 """As many of those that take steps go to the end, with every seed."""
 EVALUATIONS = 3
 """At least, of a whole training."""
+WORTH_A_SEED = 1 / 8
+"""Of the recipe's steps: before trainings are shorter than this, fewer seeds are run; shorter ones tell nothing."""
 SAFETY = 0.85
 """Share of the time left that is planned: steps take longer on a machine that others use."""
 
@@ -54,10 +56,14 @@ def kept(candidates: int, finished_rounds: int) -> int:
 
 
 def lay_out(candidates: int, seeds: int, of_steps: int, costs: Costs, seconds: float) -> tuple[Plan, tuple[str, ...]]:
-    """The race that fits into so many seconds, and in sentences what was shrunk for it: first steps, then seeds."""
+    """The race that fits into so many seconds, and in sentences what was shrunk for it.
+
+    First steps, down to the share that is worth a seed, then seeds, then steps again.
+    """
     least = min(of_steps, _parts(candidates))
+    worth = max(least, math.ceil(WORTH_A_SEED * of_steps))
     for count in range(seeds, 0, -1):
-        fewest = _plan(candidates, count, least, of_steps)
+        fewest = _plan(candidates, count, worth, of_steps)
         if count == 1 or seconds_of(fewest, candidates, costs) <= SAFETY * seconds:
             break
     steps, low, high = least, 1, of_steps

@@ -42,6 +42,14 @@ def test_a_short_budget_shrinks_steps_and_says_so() -> None:
     assert notes == (f"{plan.steps} of 400 steps are taken, so that the comparison ends in time",)
 
 
+def test_trainings_are_an_eighth_before_there_are_more_seeds() -> None:
+    plan, notes = lay_out(8, 3, 400, COSTS, 1000)
+    assert (plan.seeds, plan.steps >= 50) == (3, True)
+    plan, notes = lay_out(8, 3, 400, COSTS, 600)
+    assert (plan.seeds, plan.steps >= 50) == (2, True)
+    assert notes[1] == "2 of 3 seeds are run, so that the comparison ends in time"
+
+
 def test_where_few_steps_are_too_many_there_are_fewer_seeds() -> None:
     plan, notes = lay_out(2, 3, 400, COSTS, 40)
     assert (plan.seeds, plan.steps) == (1, 6)

@@ -65,6 +65,7 @@ def run(request: Request, name: str) -> dict[str, Any]:
     return {
         "run": summary_record(places, summary_of(path)),
         "report": read_record(RunDir(path).report),
+        "failure": read_record(RunDir(path).failure).get("error"),
         "recipe": places.recipe_of_run(name),
         "planned": planned(recipe_of(path)),
         "html": (path / "report.html").is_file(),

@@ -11,7 +11,9 @@ from typing import Any, Literal
 from adaptune.core.run_folder import RunDir
 from adaptune.history.found import Found, find, found_at
 
-State = Literal["finished", "running", "interrupted"]
+State = Literal["finished", "running", "interrupted", "failed", "stopped"]
+"""`stopped`: by a comparison that is over, in which others were better."""
+OVER: Mapping[str, State] = {"finished": "finished", "failed": "failed", "stopped": "stopped"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def summary_of(path: Path) -> Summary:
 def _summary(found: Found) -> Summary:
     run = RunDir(found.path)
     working = run.at_work
-    over: State = "finished" if found.state == "finished" else "interrupted"
+    over = OVER.get(found.state, "interrupted")
     return Summary(
         found.path,
         "running" if working is not None or found.state == "running" else over,

@@ -44,6 +44,15 @@ def test_runs_are_found_at_every_depth_with_what_they_came_to(client: TestClient
     assert (found["third"]["state"], found["third"]["resumable"]) == ("interrupted", False)
 
 
+def test_a_run_that_failed_says_why_and_can_go_on(client: TestClient, make_run: Any) -> None:
+    run = make_run("broken")
+    run.failure.write_text('{"error": "TrainingError: the loss is not a number", "at": "2026-01-01T00:00:00+00:00"}')
+    [told] = client.get("/api/runs").json()["runs"]
+    assert (told["state"], told["resumable"]) == ("failed", True)
+    failure = client.get("/api/run", params={"name": "broken"}).json()["failure"]
+    assert failure == "TrainingError: the loss is not a number"
+
+
 def test_a_run_at_which_a_process_works_is_running(client: TestClient, make_run: Any) -> None:
     run = make_run("now")
     AtWork.here().write(run.process)
@@ -141,7 +150,7 @@ def test_runs_whose_names_are_alike_keep_their_own_recipes(
 ) -> None:
     monkeypatch.chdir(runs.parent)
     (runs.parent / "train.csv").write_text("text,label\ngood,a\nbad,b\n")
-    monkeypatch.setattr("adaptune.ui.jobs.command_of", lambda *_, **__: [sys.executable, "-c", "pass"])
+    monkeypatch.setattr("adaptune.ui.jobs.Jobs._start", lambda *_: None)  # no process outlives the test
     for name, seed in (("a/b", 1), ("a--b", 2)):
         response = client.post("/api/start", json={"name": name, "text": f"{GOOD}seed: {seed}\n"})
         assert response.status_code == 200, response.text

@@ -8,7 +8,7 @@ import { t, time } from "./words.js";
 
 const EVERY = 3000;
 const MOST = 6;
-const STATES = ["finished", "running", "interrupted", "stopped"];
+const STATES = ["finished", "running", "interrupted", "unsaved", "failed", "stopped"];
 const COLUMNS = {
   name: (run) => run.name,
   state: (run) => STATES.indexOf(run.shown),

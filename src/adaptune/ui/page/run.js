@@ -9,7 +9,7 @@ import { bounds, duration, score, shortModel, stateChip, stateOf, table } from "
 import { number, t, time } from "./words.js";
 
 const EVERY = 1000;
-const OVER = ["finished", "interrupted", "stopped", "failed"];
+const OVER = ["finished", "interrupted", "unsaved", "stopped", "failed"];
 
 export function runView(name) {
   const parts = Object.fromEntries(["head", "live", "scores", "curves", "more"].map((one) => [one, make("div", { class: `stack part-${one}` })]));
@@ -133,7 +133,7 @@ function head(name, told, state, act) {
   const button = (word, path, kind) => make("button", { type: "button", class: kind, "data-act": word, on: { click: (event) => act(path, event.target) } }, t(`run.${word}`));
   const actions = [
     state === "running" || state === "starting" ? button("stop", "api/stop", "") : null,
-    run?.resumable && state === "interrupted" ? button("resume", "api/resume", "main") : null,
+    run?.resumable && ["interrupted", "failed"].includes(state) ? button("resume", "api/resume", "main") : null,
     told.html ? make("a", { class: "button", href: `report?name=${encodeURIComponent(name)}`, target: "_blank", rel: "noreferrer" }, t("run.report")) : null,
     run ? make("a", { class: "button", href: `#/new/run/${encodeURIComponent(name)}` }, t("run.again")) : null,
   ];
@@ -143,8 +143,8 @@ function head(name, told, state, act) {
   if (run?.trained) facts.push(["trained", `${number(run.trained, 3)} (${share(run.trained / report.parameters.total)})`]);
   if (report?.examples) facts.push(["rows", Object.values(report.examples).map((one) => number(one, 9)).join(" / ")]);
   return [make("div", { class: "title" }, make("div", { class: "head" }, make("h1", {}, name === "." ? t("list.itself") : name, " ", stateChip(state)), make("div", { class: "row" }, actions)),
-    state === "stopped" ? make("p", { class: "hint" }, t("run.nothing_saved")) : null,
-    state === "failed" ? make("p", { class: "hint" }, t("run.see_log")) : null,
+    state === "unsaved" ? make("p", { class: "hint" }, t("run.nothing_saved")) : null,
+    state === "failed" ? make("p", { class: "hint" }, told.failure ?? t("run.see_log")) : null,
     make("dl", { class: "about" }, facts.map(([one, value]) => make("div", {}, make("dt", {}, t(`run.${one}`)), make("dd", {}, value)))))];
 }
 

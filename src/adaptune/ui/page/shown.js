@@ -19,7 +19,7 @@ export function stateOf(run, jobs = []) {
   // A process lives a moment longer than its run.
   const done = run && job?.state === "running" && (job.resume ? run.state === "finished" : Date.parse(run.begun) / 1000 > job.asked - 1);
   if (job && !done) return job.state === "waiting" ? "waiting" : "starting";
-  if (run) return run.state === "interrupted" && !run.resumable ? "stopped" : run.state;
+  if (run) return run.state === "interrupted" && !run.resumable ? "unsaved" : run.state;
   return "failed";
 }
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,7 @@ class Bench:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
         self.programs: dict[str, str] = {}
+        self.opened: list[Jobs] = []
         monkeypatch.setattr("adaptune.ui.jobs.EVERY", 0.02)
         monkeypatch.setattr("adaptune.ui.jobs.command_of", self._command)
 
@@ -173,12 +175,18 @@ class Bench:
     def open(self) -> Jobs:
         jobs = Jobs(self.folder, self.folder.parent)
         jobs.open()
+        self.opened.append(jobs)
         return jobs
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    return Bench(tmp_path / "own", monkeypatch)
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    bench = Bench(tmp_path / "own", monkeypatch)
+    yield bench
+    for jobs in bench.opened:
+        jobs.close()
+        for child in jobs._children.values():
+            child.wait()  # no process outlives the test
 
 
 def until(holds: Any) -> None:

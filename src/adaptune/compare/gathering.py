@@ -81,6 +81,7 @@ def _difference(pair: Compared) -> Difference:
         difference=pair.difference,
         interval=Interval(low=pair.low, high=pair.high),
         distinct=pair.distinct,
+        error=pair.error,
     )
 
 

@@ -43,6 +43,8 @@ class Compared:
     difference: float
     low: float
     high: float
+    error: float
+    """Standard error of the difference, of rows and seeds."""
 
     @property
     def distinct(self) -> bool:
@@ -134,6 +136,10 @@ class _Noise:
         variance, free = self._variance(weights)
         return float(scipy_stats.t.ppf(1 - alpha / 2, free)) * float(np.sqrt(variance))
 
+    def error(self, weights: Floats) -> float:
+        """The standard error of such a sum."""
+        return float(np.sqrt(self._variance(weights)[0]))
+
     def draws(self) -> Floats:
         """(M, systems) of rows and seeds together."""
         added = np.array([np.sqrt(max(0.0, one.variance - one.shared)) for one in self.seeds])
@@ -186,7 +192,7 @@ def _pairs(names: Sequence[str], scores: Floats, noise: _Noise, *, trained: int,
     found = []
     for (first, second), one in zip(places, weights, strict=True):
         gain, half = float(scores @ one), noise.half(one, min(1 - level, alpha))
-        found.append(Compared(names[first], names[second], gain, gain - half, gain + half))
+        found.append(Compared(names[first], names[second], gain, gain - half, gain + half, noise.error(one)))
     return tuple(found)
 
 

@@ -113,6 +113,8 @@ class Difference(Config):
     """Simultaneous: at the level all intervals of the comparison hold together."""
     distinct: bool
     """Whether the interval excludes 0: one of the two is better."""
+    error: float | None = None
+    """Standard error of the difference; None in files of earlier versions."""
 
 
 class Verdict(Config):

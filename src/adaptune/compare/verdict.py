@@ -21,7 +21,9 @@ class _Case(NamedTuple):
     rows: Sequence[Row]
     """Candidates that were scored on test rows, the best first."""
     alike: Sequence[Row]
-    """Those of them that cannot be told from the best, the cheapest first."""
+    """Those of them that cannot be told from the best: first those that are near it, the cheapest first."""
+    near: int
+    """How many lie within one standard error of the best."""
     rivals: Sequence[tuple[Baseline, Difference]]
     """Baselines that the best candidate is not distinctly better than, the best first."""
     metric: str
@@ -38,18 +40,21 @@ def verdict_of(
 ) -> Verdict | None:
     """What to use, how sure that is, what cannot be told apart, and the cheapest of that; None where nothing finished.
 
-    A candidate is as good as the best where their simultaneous interval holds 0; training is worth it where the best
-    candidate is distinctly better than every baseline.
+    A candidate cannot be told from the best where their simultaneous interval holds 0. Of these the cheapest is taken
+    that lies within one standard error of the best (Breiman et al., 1984): with few rows much cannot be told apart that
+    is worse. Training is worth it where the best candidate is distinctly better than every baseline.
     """
     scored = sorted((row for row in rows if row.score is not None), key=lambda row: -(row.score or 0.0))
     if not scored:
         return None
     best = scored[0]
-    beside = {row.name for row in scored[1:] if not _between(best.name, row.name, differences).distinct}
-    alike = sorted((row for row in scored if row is best or row.name in beside), key=_price)
+    gaps = {row.name: _between(best.name, row.name, differences) for row in scored[1:]}
+    near = {best.name, *(name for name, gap in gaps.items() if not gap.distinct and _is_near(gap))}
+    beside = near | {name for name, gap in gaps.items() if not gap.distinct}
+    alike = sorted((row for row in scored if row.name in beside), key=lambda row: (row.name not in near, *_price(row)))
     rivals = [(one, _between(best.name, one.name, differences)) for one in baselines]
     rivals = [(one, gap) for one, gap in rivals if not gap.distinct or gap.difference < 0]
-    case = _Case(scored, alike, sorted(rivals, key=lambda pair: -pair[0].score), metric, level)
+    case = _Case(scored, alike, len(near), sorted(rivals, key=lambda pair: -pair[0].score), metric, level)
     said = list(_sentences(case, rows))
     return Verdict(
         use=case.rivals[0][0].name if case.rivals else alike[0].name,
@@ -100,8 +105,9 @@ def _what_to_use(case: _Case) -> Said:
     if cheapest is best:
         return Said(f"Use {best.name}.", f"使用 {best.name}。")
     return Said(
-        f"Use {cheapest.name}: it cannot be told from {best.name}, which scored best, and is cheapest.",
-        f"使用 {cheapest.name}：它与得分最高的 {best.name} 无法区分，且是其中最便宜的。",
+        f"Use {cheapest.name}: it lies within one standard error of {best.name}, which scored best, and is the "
+        "cheapest of those that do.",
+        f"使用 {cheapest.name}：它与得分最高的 {best.name} 相差不到一个标准误，且是其中最便宜的。",
     )
 
 
@@ -121,12 +127,21 @@ def _how_sure(case: _Case) -> Said:
 
 def _alike(case: _Case) -> Said:
     names = [row.name for row in case.alike]
-    costs = "; ".join(f"{row.name} {_cost(row)}" for row in case.alike)
-    chinese = "；".join(f"{row.name} {_cost_in_chinese(row)}" for row in case.alike)
-    return Said(
-        f"Not distinguishable at {case.level:.0%}: {', '.join(names)}. The cheapest first: {costs}.",
-        f"在 {case.level:.0%} 水平上无法区分：{'、'.join(names)}。从便宜到贵：{chinese}。",
+    parts = [part for part in (case.alike[: case.near], case.alike[case.near :]) if part]
+    english, chinese = (
+        ["; ".join(f"{row.name} {_cost(row)}" for row in part) for part in parts],
+        ["；".join(f"{row.name} {_cost_in_chinese(row)}" for row in part) for part in parts],
     )
+    return Said(
+        f"Not distinguishable at {case.level:.0%}: {', '.join(names)}. "
+        f"The cheapest first: {'; further from the best: '.join(english)}.",
+        f"在 {case.level:.0%} 水平上无法区分：{'、'.join(names)}。从便宜到贵：{'；离最好的更远：'.join(chinese)}。",
+    )
+
+
+def _is_near(gap: Difference) -> bool:
+    """Within one standard error, where it is known."""
+    return gap.error is None or abs(gap.difference) <= gap.error
 
 
 def _price(row: Row) -> tuple[int, float, int]:

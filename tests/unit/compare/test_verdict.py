@@ -44,7 +44,7 @@ def test_the_cheapest_of_those_alike_is_used() -> None:
     assert found is not None
     assert (found.use, found.best, found.alike, found.worth_it) == ("lora", "full", ("lora", "full"), True)
     assert found.english == (
-        "Use lora: it cannot be told from full, which scored best, and is cheapest.",
+        "Use lora: it lies within one standard error of full, which scored best, and is the cheapest of those that do.",
         (
             "full scored best on test rows: accuracy 91.0, 95% interval 89.0 to 93.0, 1 seed; over test rows and seeds "
             "drawn anew it is the best in 80% of the draws."
@@ -55,7 +55,7 @@ def test_the_cheapest_of_those_alike_is_used() -> None:
         ),
         "Distinctly worse: bitfit.",
     )
-    assert found.chinese[0] == "使用 lora：它与得分最高的 full 无法区分，且是其中最便宜的。"
+    assert found.chinese[0] == "使用 lora：它与得分最高的 full 相差不到一个标准误，且是其中最便宜的。"
     assert len(found.chinese) == len(found.english)
 
 
@@ -64,6 +64,16 @@ def test_one_that_is_distinctly_best_is_used_whatever_it_costs() -> None:
     found = verdict_of([LORA, FULL, BITFIT], [PLAIN], gaps, metric="accuracy", level=0.95)
     assert found is not None
     assert (found.use, found.alike, found.english[0]) == ("full", ("full",), "Use full.")
+
+
+def test_a_cheap_one_that_is_far_from_the_best_is_not_used_though_few_rows_cannot_tell_them_apart() -> None:
+    wide = _gap("full", "bitfit", 0.11, 0.3).model_copy(update={"error": 0.1})
+    gaps = (GAPS[0].model_copy(update={"error": 0.01}), GAPS[1], wide, *GAPS[3:])
+    found = verdict_of([LORA, FULL, BITFIT], [PLAIN], gaps, metric="accuracy", level=0.95)
+    assert found is not None
+    assert (found.use, found.alike) == ("lora", ("lora", "full", "bitfit"))
+    assert "full (90,000 trained parameters, 60 s, 2.0 MB); further from the best: bitfit (50" in found.english[2]
+    assert "；离最好的更远：bitfit" in found.chinese[2]
 
 
 def test_training_is_not_worth_it_where_a_baseline_is_as_good() -> None:

@@ -36,6 +36,12 @@ def test_equal_answers_are_no_difference() -> None:
     assert [one.best_in for one in found.systems.values()] == [1, 1, 1]
 
 
+def test_the_standard_error_is_that_of_paired_rows() -> None:
+    a, b = [1, 1, 1, 0] * 50, [1, 0, 1, 1] * 50
+    [pair] = compare_systems(METRIC_OF, {"a": [_counts(a)]}, {"b": _counts(b)}).pairs
+    assert pair.error == pytest.approx(float(np.std(np.array(a) - np.array(b)) / np.sqrt(200)), rel=0.05)
+
+
 def test_pairs_of_two_baselines_are_nobodys_question() -> None:
     a, b = _counts([1, 0, 1, 1]), _counts([0, 0, 1, 1])
     found = compare_systems(METRIC_OF, {"a": [a]}, {"b": b, "c": b})

@@ -83,8 +83,9 @@ class Compared:
         if alike:
             return self.words("status.best" if row["name"] == self.verdict["best"] else "status.alike")
         score = "–" if row["valid"] is None else self.words.score(self.watched, row["valid"])
+        looked = row["status"] == "stopped" and not row["rounds"]
         return self.words(
-            f"status.{row['status']}",
+            "status.looked" if looked else f"status.{row['status']}",
             rounds=row["rounds"],
             metric=self.words.name("metric", self.watched),
             score=score,

@@ -141,6 +141,15 @@ def test_a_comparison_shows_its_verdict_and_every_system_as_a_row(comparison: Fo
     assert f"refused: does not fit {HTML}" in text
 
 
+def test_what_took_no_step_was_in_no_round(comparison: Folder) -> None:
+    folder = comparison()
+    found = json.loads((folder / "comparison.json").read_text())
+    found["candidates"][2]["rounds"] = 0
+    (folder / "comparison.json").write_text(json.dumps(found))
+    text = _words(write_report(folder, language="en"))
+    assert "adapter not the best of those without steps, accuracy 84.0% on validation rows" in text
+
+
 def test_a_comparison_in_which_training_is_not_worth_it_says_so_first(comparison: Folder) -> None:
     verdict = {"use": "majority", "best": "lora", "alike": ["bitfit", "lora"], "worth_it": False}
     folder = comparison(

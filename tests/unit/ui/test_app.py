@@ -146,12 +146,16 @@ def test_a_run_is_replaced_only_when_asked(
     assert client.post("/api/resume", json={"name": "a"}).status_code == 409
 
 
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No job is started, as long as the app lives; asked for before it."""
+    monkeypatch.setattr("adaptune.ui.jobs.Jobs._start", lambda *_: None)
+
+
 def test_runs_whose_names_are_alike_keep_their_own_recipes(
-    client: TestClient, runs: Path, monkeypatch: pytest.MonkeyPatch
+    idle: None, client: TestClient, runs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(runs.parent)
-    (runs.parent / "train.csv").write_text("text,label\ngood,a\nbad,b\n")
-    monkeypatch.setattr("adaptune.ui.jobs.Jobs._start", lambda *_: None)  # no process outlives the test
     for name, seed in (("a/b", 1), ("a--b", 2)):
         response = client.post("/api/start", json={"name": name, "text": f"{GOOD}seed: {seed}\n"})
         assert response.status_code == 200, response.text

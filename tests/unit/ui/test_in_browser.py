@@ -26,8 +26,8 @@ class Shown:
     """The page of a folder, in a thread of this process."""
 
     def __init__(self, runs: Path) -> None:
-        app = make_app(Places(runs, runs.parent))
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        self._app = make_app(Places(runs, runs.parent))
+        self._server = uvicorn.Server(uvicorn.Config(self._app, log_level="error", ws="none"))
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]})
@@ -40,6 +40,8 @@ class Shown:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+        for child in self._app.state.jobs._children.values():
+            child.wait()  # no process outlives the test
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ class Comparison:
             command += ["--seeds", str(SEEDS), "--budget", f"{TIMES * plain:.0f}s", "--out", str(folder)]
             if not subprocess.run(command, cwd=ROOT, check=False).returncode:
                 found = json.loads((folder / "comparison.json").read_bytes())
+                found["model"] = self.of.model  # wherever its folder lies
                 out.parent.mkdir(parents=True, exist_ok=True)
                 out.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -174,7 +174,8 @@ def _judge_labels(
     from adaptune.recipe import load_recipe
 
     # A recipe of few shots is judged by all its rows.
-    overrides = ["data.shots=null", *(f"data.{text}" for text in settings), *([f"model.name={model}"] if model else [])]
+    overrides = ["data.shots=null", "data.draw=1", *(f"data.{text}" for text in settings)]
+    overrides += [f"model.name={model}"] if model else []
     recipe = load_recipe(file, overrides, task=task)
     out = out or recipe.out.with_name(f"{recipe.out.name}-mistrusted.jsonl")
     if out.exists():

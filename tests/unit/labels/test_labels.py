@@ -14,7 +14,7 @@ from adaptune.cli import app
 from adaptune.core.errors import AdaptuneError, DataError, Unsupported
 from adaptune.core.files import write_json_lines
 from adaptune.labels import selftrain as verb
-from adaptune.labels.distil import distil
+from adaptune.labels.distil import distil, identity
 from adaptune.labels.mistrust import mistrust
 from adaptune.labels.pool import read_pool
 from adaptune.labels.selftrain import Asked, SelfTraining, selftrain
@@ -119,6 +119,14 @@ def test_a_label_that_every_row_has_is_no_doubt(tmp_path: Path, tiny_bert: Path)
     alike = [row | {"labels": ["thing"]} for row in rows]
     recipe = _recipe(tmp_path, tiny_bert, alike, task="multilabel")
     assert mistrust(recipe, prepare(recipe), folds=3).doubts == ()
+
+
+def test_a_recipe_of_few_shots_is_judged_by_all_its_rows(tmp_path: Path, tiny_bert: Path) -> None:
+    few = {"train": str(tmp_path / "rows.jsonl"), "shots": 3, "draw": 2, "test_share": 0.2}
+    _recipe(tmp_path, tiny_bert, _rows(), data=few)
+    done = CliRunner().invoke(app, ["doctor", str(tmp_path / "recipe.yaml"), "--labels", "--folds", "3"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "144" in done.output
 
 
 def test_of_marked_pairs_and_of_two_texts_each_row_is_judged(tmp_path: Path, tiny_bert: Path) -> None:
@@ -261,6 +269,11 @@ def test_a_student_that_is_taught_is_better_than_alone_and_the_teacher_is_asked_
         bundle = adaptune.load(large.out / "bundle")
         bundle.answers = None  # type: ignore[method-assign]  # a teacher that is asked again fails
         return bundle
+
+    bundle = adaptune.load(large.out / "bundle")
+    known = identity(bundle)
+    bundle.manifest = bundle.manifest.model_copy(update={"method": {"name": "bitfit"}})
+    assert identity(bundle) != known, "another teacher with weights of the same bytes"
 
     again = recipe.model_copy(update={"out": tmp_path / "run-distil"})
     same = distil(never, again, prepare(recipe), str(pool), overwrite=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from statistics import geometric_mean, mean, median
 from typing import Any
@@ -10,7 +11,8 @@ from peers.rows import TASKS
 from tables import table
 
 Run = dict[str, Any]
-OURS, TRAINER = "adaptune", "trainer_peft"
+OURS, APART, TRAINER = "adaptune", "adaptune_apart", "trainer_peft"
+OWN = (OURS, APART)
 SHARE = 0.99
 """Of the best other system's final score: what `seconds to it` are counted to."""
 PAIRS = (
@@ -26,16 +28,17 @@ PAIRS = (
 """What is compared, the setting of adaptune, that of the other system, and that."""
 
 
-def summary(sessions: Sequence[Run], runs: Sequence[Run]) -> str:
-    """Everything in three tables; nothing where nothing was measured."""
+def summary(sessions: Sequence[Run], runs: Sequence[Run], whole: Sequence[Run]) -> str:
+    """Everything in a few tables; `whole`: trainings on all rows, `runs` on a sample of them."""
     parts = ["## What it comes to\n"]
     if sessions:
         about = "adaptune's divided by the other system's, medians of the same rounds; more is better."
         parts.append(f"\nReal tokens a second: {about}\n\n{_of_windows(sessions, _median)}")
         about = "adaptune's divided by the other system's, most that each process held; less is better."
         parts.append(f"\nPeak memory: {about}\n\n{_of_windows(sessions, lambda peer: peer['peak_memory_mb'])}")
+    parts += [_of_trainings(some, named) for some, named in ((runs, "samples of rows"), (whole, "all rows")) if some]
     if runs:
-        parts += [_of_trainings(runs), _after_warm_start(runs)]
+        parts.append(_after_warm_start([*runs, *whole]))
     return "".join(parts)
 
 
@@ -58,33 +61,42 @@ def _median(peer: Run) -> float:
     return median(peer["tokens_per_second"])
 
 
-def _of_trainings(runs: Sequence[Run]) -> str:
+def _of_trainings(runs: Sequence[Run], named: str) -> str:
     """Seconds to 99 % of the best other system's final score, and the geometric mean of the ratios.
 
     Where the Trainer ends below that score, the seconds to its end are what it needs at least.
     """
-    rows, ratios, bound = [], [], False
+    rows, ratios, bound = [], {}, False
     for task in TASKS:
         some = [run for run in runs if run["task"] == task and run["setting"] == "tuned"]
-        if not {OURS, TRAINER} <= {run["system"] for run in some}:
+        systems, goal = {run["system"] for run in some}, goal_of(some) if some else 0.0
+        if TRAINER not in systems:
             continue
-        reached = {peer: _seconds(some, peer, goal_of(some)) for peer in (OURS, TRAINER)}
-        ours, theirs = reached[OURS], reached[TRAINER]
+        theirs = _seconds(some, TRAINER, goal)
         least = theirs or min(run["curve"][-1]["seconds"] for run in some if run["system"] == TRAINER)
-        bound |= ours is not None and theirs is None
-        shown = [
-            f"{ours:.0f}" if ours else "not reached",
-            f"{theirs:.0f}" if theirs else f"not reached in {least:.0f}",
-            "-" if ours is None else f"{'' if theirs else 'at most '}{ours / least:.2f}",
-        ]
-        ratios += [ours / least] if ours else []
-        rows.append([task, f"{100 * goal_of(some):.2f}", *shown])
+        for system in [name for name in OWN if name in systems]:
+            ours = _seconds(some, system, goal)
+            bound |= ours is not None and theirs is None
+            shown = [
+                f"{ours:.0f}" if ours else "not reached",
+                f"{theirs:.0f}" if theirs else f"not reached in {least:.0f}",
+                "-" if ours is None else f"{'' if theirs else 'at most '}{ours / least:.2f}",
+            ]
+            if ours is not None:
+                ratios[task] = min(ratios.get(task, math.inf), ours / least)
+            rows.append([task if system == OURS else f"{task}, bi-encoder", f"{100 * goal:.2f}", *shown])
     names = ["task", "validation score", "adaptune, seconds", "Trainer + peft, seconds", "ratio"]
     text = (
-        f"\nSeconds to {100 * SHARE:.0f} % of the best other system's final score, all tuned:\n\n{table(names, rows)}"
+        f"\nSeconds to {100 * SHARE:.0f} % of the best other system's final score, all tuned, {named}:\n\n"
+        f"{table(names, rows)}"
     )
     if ratios:
-        text += f"\nGeometric mean of the ratios: {'at most ' if bound else ''}{geometric_mean(ratios):.2f}.\n"
+        found = geometric_mean(ratios.values())
+        tasks = len({run["task"] for run in runs})
+        text += (
+            f"\nGeometric mean of the ratios, the best of each task, over {len(ratios)} of {tasks} tasks (in the others "
+            f"the score was not reached): {'at most ' if bound else ''}{found:.2f}.\n"
+        )
     return text
 
 
@@ -93,13 +105,14 @@ def _after_warm_start(runs: Sequence[Run]) -> str:
     rows = []
     for task in TASKS:
         for run in runs:
-            if run["task"] == task and run["system"] == OURS and run["curve"][0]["step"] == 0:
+            if run["task"] == task and run["system"] in OWN and run["curve"][0]["step"] == 0:
                 first, best = run["curve"][0]["score"], run["valid"]
                 rows.append(
                     [
-                        task,
+                        task if run["system"] == OURS else f"{task}, bi-encoder",
                         run["setting"],
                         str(run["seed"]),
+                        f"{run['rows']['train']:,}",
                         f"{100 * first:.2f} after {run['curve'][0]['seconds']:.0f} s",
                         f"{100 * best:.2f}",
                         f"{100 * (best - first):+.2f}",
@@ -107,14 +120,14 @@ def _after_warm_start(runs: Sequence[Run]) -> str:
                 )
     if not rows:
         return ""
-    names = ["task", "setting", "seed", "head alone, warm-started", "best", "points"]
+    names = ["task", "setting", "seed", "rows", "head alone, warm-started", "best", "points"]
     return f"\nWhat the adapter adds to adaptune's warm-started head, on validation rows:\n\n{table(names, rows)}"
 
 
 def goal_of(runs: Sequence[Run]) -> float:
     """99 % of the best final validation score of other systems, mean of its seeds, or of any where there is none."""
     scores: dict[str, list[float]] = {}
-    for run in [run for run in runs if run["system"] != OURS] or runs:
+    for run in [run for run in runs if run["system"] not in OWN] or runs:
         scores.setdefault(run["system"], []).append(run["valid"])
     return SHARE * max(mean(some) for some in scores.values())
 

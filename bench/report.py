@@ -16,6 +16,7 @@ from adaptune.report.plots import Curve, draw_bars, draw_curves
 from final_scores import scorer
 from peers.catalogue import PEERS, SETTINGS, WINDOWS, settings_of
 from peers.rows import TASKS, Task
+from profiles import profiled
 from ratios import SHARE, goal_of, seconds_to, summary
 from tables import difference, table
 from technique_table import techniques
@@ -64,17 +65,20 @@ def main() -> None:
 def sections(results: Path, plots: Path) -> Iterator[str]:
     """Markdown; `plots` is the folder beside the page that its plots stand in."""
     sessions = loaded(results / "throughput")
-    runs = loaded(results / "quality")
+    runs, whole = loaded(results / "quality"), loaded(results / "whole")
     yield shrunk(sessions, runs, loaded(results / "rates"))
-    yield summary(sessions, runs)
+    yield summary(sessions, runs, whole)
     for setting in reversed(WINDOWS):
         if some := [session for session in sessions if session["setting"] == setting]:
             yield throughput(some, setting, plots)
     if sessions:
         yield costs(sessions)
     for task in TASKS.values():
-        if some := [run for run in runs if run["task"] == task.name]:
-            yield quality(task, some, plots)
+        for found, name in ((runs, task.name), (whole, f"{task.name}-whole")):
+            if some := [run for run in found if run["task"] == task.name]:
+                yield quality(task, some, plots, name)
+    if text := profiled(loaded(results / "profile")):
+        yield text
     if text := techniques(results):
         yield text
 
@@ -175,11 +179,13 @@ def costs(sessions: Sequence[Run]) -> str:
     return f"## What it takes\n\n{about}\n\n{table(names, rows)}"
 
 
-def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
-    """How good, and how soon."""
+def quality(task: Task, runs: Sequence[Run], plots: Path, name: str) -> str:
+    """How good, and how soon; `name` is that of the plot."""
     goal = goal_of(runs)
+    rows_of = runs[0]["rows"]
     about = (
-        f"{task.model}; at most {task.epochs} passes, {task.evaluations} evaluations in each. Seconds are those since "
+        f"{task.model}; {rows_of['train']:,} training rows, {rows_of['valid']:,} for validation; at most {task.epochs} "
+        f"passes, {task.evaluations} evaluations in each. Seconds are those since "
         f"the process was started, to {100 * SHARE:.0f} % of the best final validation score of another "
         f"system, {100 * goal:.2f}, and to the last evaluation. The test rows were answered once, with the weights "
         "that were best by validation."
@@ -197,7 +203,8 @@ def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
     ]
     groups = grouped(runs)
     rows = [row(group, goal, task.metric) for group in groups]
-    lines = [f"## {task.name}: {task.metric} over time\n\n{about}\n\n{table(names, rows)}"]
+    title = f"{task.name}, {rows_of['train']:,} rows: validation {task.metric}"
+    lines = [f"## {title} over time\n\n{about}\n\n{table(names, rows)}"]
     lines += [text for setting in SETTINGS for text in differences(task, groups, setting)]
     systems = list(dict.fromkeys(run["system"] for run in runs))
     curves = [
@@ -210,8 +217,7 @@ def quality(task: Task, runs: Sequence[Run], plots: Path) -> str:
         )
         for run in (group[0] for group in groups)
     ]
-    title = f"{task.name}, validation {task.metric}"
-    files = draw_curves(plots / f"quality-{task.name}", title, task.metric, curves, goal)
+    files = draw_curves(plots / f"quality-{name}", title, task.metric, curves, goal)
     lines.append(picture(title, files, plots))
     return "".join(lines)
 

@@ -2,12 +2,13 @@
 
     python bench/side_by_side.py throughput --models FOLDER --budget 120
     python bench/side_by_side.py quality --models FOLDER --budget 600
+    python bench/side_by_side.py profile --models FOLDER
 
 Each system runs in an environment of its own (bench/environments.py makes them) as `python -m peers.NAME`.
 `throughput`: the systems of a task are started once and warmed up; then each in turn works for 20 seconds while the
 others sleep, five rounds long (--window, --rounds). `quality`: one system at a time trains to its end, or for ten
-minutes (--rows). Measurements whose JSON is there are skipped; none is started once the budget (minutes) is spent, or
-while the machine is busy.
+minutes (--rows). `profile`: a few steps of each under torch's profiler. Measurements whose JSON is there are skipped;
+none is started once the budget (minutes) is spent, or while the machine is busy.
 ADAPTUNE_DATA names the data folder; FOLDER holds minilm/ and smollm2/ (without it the hub is asked for both).
 """
 
@@ -34,6 +35,7 @@ from final_scores import scored
 from peers.catalogue import PEERS, WINDOWS, Peer, settings_of, windows_of
 from peers.rows import TASKS
 from peers.session import Order
+from profiles import profile_jobs
 from quiet import Quiet, machine, threads
 
 SEEDS = (1, 2, 3)
@@ -224,7 +226,8 @@ class Training:
         """Where its figures are kept."""
         if self.trial is not None:
             return self.trial_file(results, self.trial)
-        return results / "quality" / self.task / f"{self.peer}-{self.setting}-seed{self.seed}.json"
+        group = "whole" if self.place.most_rows is None else "quality"
+        return results / group / self.task / f"{self.peer}-{self.setting}-seed{self.seed}.json"
 
     def trial_file(self, results: Path, rate: float) -> Path:
         """Of a rate that is tried."""
@@ -315,9 +318,10 @@ def main() -> None:
     if reason:
         sys.exit(f"not measured: {reason}; wait until it is quiet, or use --busy (BUSY=1 with make), which is noted")
     print(f"a matrix product runs at {speed / 1e9:.0f} GFLOP/s" + (", on a busy machine" if options.busy else ""))
+    groups = {"throughput": throughput_jobs, "quality": quality_jobs, "profile": profile_jobs}
     jobs = [
         job
-        for job in (throughput_jobs(place) if options.group == "throughput" else quality_jobs(place))
+        for job in groups[options.group](place)
         if options.only in (None, job.task)
         and options.peer in (None, getattr(job, "peer", ""))
         and options.setting in (None, job.setting)
@@ -346,7 +350,7 @@ def place_of(options: argparse.Namespace) -> Place:
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("group", choices=("throughput", "quality"))
+    parser.add_argument("group", choices=("throughput", "quality", "profile"))
     parser.add_argument("--models", type=Path, help="folder with minilm/ and smollm2/")
     parser.add_argument("--environments", type=Path, default=ROOT / ".bench", help="default: .bench")
     parser.add_argument("--results", type=Path, default=ROOT / "results" / "bench", help="default: results/bench")

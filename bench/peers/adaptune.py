@@ -24,7 +24,17 @@ from adaptune.run.training import learn
 from peers.rows import PARTS, Row
 from peers.session import Order, Session
 
-TASKS = {"classify": "classify", "tag": "tag", "regress": "regress", "write": "write"}
+APART = "adaptune_apart"
+"""The peer that reads both texts of a pair by themselves."""
+TASKS = {
+    "classify": "classify",
+    "tag": "tag",
+    "regress": "regress",
+    "write": "{name: write, template: '{source}'}",
+    APART: "{name: match, kind: score, encoder: bi}",
+}
+COLUMNS = {"classify": "{text: text, label: label}", "write": "{source: source, target: target}"}
+"""Of those tasks whose columns cannot be guessed from all that a file holds."""
 
 
 def write_rows(folder: Path, parts: dict[str, list[Row]]) -> None:
@@ -39,22 +49,21 @@ def _values(row: Row) -> dict[str, Any]:
     if isinstance(row.text, list):
         return {"words": row.text, "tags": row.label}
     if row.pair is not None:
-        return {"text": row.text, "pair": row.pair, "number": row.label}
+        return {"text": row.text, "pair": row.pair, "score": row.label}
     return {"source": row.text, "target": row.label, "text": row.text, "label": row.label}
 
 
 def recipe_of(order: Order, folder: Path) -> Recipe:
     """The recipe of an order."""
     kind = order.of.kind
-    columns = {"classify": "{text: text, label: label}", "write": "{source: source, target: target}"}
     lines = [
-        f"task: {TASKS[kind]}" if kind != "write" else "task: {name: write, template: '{source}'}",
+        f"task: {TASKS[order.peer if order.peer == APART else kind]}",
         f"model: {order.model}",
         "method: lora",
         f"out: {folder / 'run'}",
         "data:",
         *(f"  {part}: {folder / part}.jsonl" for part in PARTS),
-        *([f"  columns: {columns[kind]}"] if kind in columns else []),
+        *([f"  columns: {COLUMNS[kind]}"] if kind in COLUMNS else []),
     ]
     file = folder / "recipe.yaml"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -63,10 +72,12 @@ def recipe_of(order: Order, folder: Path) -> Recipe:
         given.append(f"train.max_steps={order.max_steps}")
     if order.rate is not None:
         given.append(f"train.learning_rate={order.rate}")
-    if order.measure == "throughput":
+    if order.measure != "quality":
         given.append("train.warm_start=false")
     else:
         given.append(f"train.max_seconds={max(1.0, order.max_seconds)}")
+    if order.of.kind == "regress":
+        given.append(f"train.metric={order.of.metric}")
     return load_recipe(file, given)
 
 
@@ -138,7 +149,7 @@ def main() -> None:
         write_rows(folder, session.parts)
         recipe = recipe_of(order, folder)
         kitchen = set_up(recipe, prepare(recipe))
-        if order.measure == "throughput":
+        if order.measure != "quality":
             in_windows(session, kitchen)
         else:
             to_the_end(session, more_often(kitchen, order.of.evaluations))

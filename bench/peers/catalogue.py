@@ -29,6 +29,8 @@ class Peer:
     """Of its throughput, where they are not those of systems with rates."""
     trained: bool = True
     """Whether it is trained to its end, too."""
+    timed: bool = True
+    """Whether its throughput is measured."""
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -36,18 +38,13 @@ class Peer:
         return tuple(task.name for task in TASKS.values() if task.kind in self.kinds and self.only in (None, task.name))
 
 
-PEFT: dict[Kind, Rates] = {
-    "classify": (2e-3, 4e-3, 8e-3),
-    "tag": (5e-4, 1e-3, 2e-3),
-    "regress": (2e-3, 4e-3, 8e-3),
-    "write": (2e-4, 5e-4, 1e-3),
-}
-OURS: dict[Kind, Rates] = {
+RATES: dict[Kind, Rates] = {
     "classify": (2e-3, 4e-3, 8e-3),
     "tag": (2e-3, 4e-3, 8e-3),
     "regress": (2e-3, 4e-3, 8e-3),
     "write": (2e-4, 5e-4, 1e-3),
 }
+"""Of LoRA, the same for all."""
 DOCUMENTED = ("documented",)
 SETTINGS = ("documented", "tuned")
 """As each documentation configures it; and with dropout off, batches of like lengths, the best of three rates."""
@@ -56,9 +53,10 @@ WINDOWS = ("documented", "padded", "tuned")
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("adaptune", "adaptune", "adaptune", ALL, OURS, settings=WINDOWS),
-        Peer("bucketed_loop", "PyTorch + peft, bucketed", "transformers-peft", ALL, PEFT),
-        Peer("trainer_peft", "transformers Trainer + peft", "transformers-peft", ALL, PEFT, settings=WINDOWS),
+        Peer("adaptune", "adaptune", "adaptune", ALL, RATES, settings=WINDOWS),
+        Peer("adaptune_apart", "adaptune, bi-encoder", "adaptune", ("regress",), RATES, timed=False),
+        Peer("bucketed_loop", "PyTorch + peft, bucketed", "transformers-peft", ALL, RATES),
+        Peer("trainer_peft", "transformers Trainer + peft", "transformers-peft", ALL, RATES, settings=WINDOWS),
         Peer(
             "guide_batches",
             "Trainer + peft, padded to 128",
@@ -67,7 +65,7 @@ PEERS = {
             settings=DOCUMENTED,
             trained=False,
         ),
-        Peer("trl", "trl SFTTrainer", "trl", ("write",), {"write": PEFT["write"]}),
+        Peer("trl", "trl SFTTrainer", "trl", ("write",), {"write": RATES["write"]}),
         Peer("setfit", "SetFit", "setfit", ("classify",), {"classify": (2e-5,)}),
         Peer("naive_guide", "naive guide", "transformers-peft", ("tag",), only="wnut17"),
     )
@@ -81,4 +79,4 @@ def settings_of(peer: Peer) -> tuple[str, ...]:
 
 def windows_of(peer: Peer) -> tuple[str, ...]:
     """Of throughput."""
-    return peer.settings or settings_of(peer)
+    return (peer.settings or settings_of(peer)) if peer.timed else ()

@@ -7,6 +7,7 @@ trains to its end, or until its time is over, and writes one JSON.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import resource
@@ -36,7 +37,7 @@ class Order:
     setting: str
     """`documented`, `tuned`; where throughput is measured, `padded`, too"""
     measure: str
-    """`throughput` or `quality`"""
+    """`throughput`, `quality` or `profile`"""
     model: str
     """A folder or a name."""
     data: str
@@ -114,7 +115,8 @@ class Session:
         """What is said beside `ready`."""
         self.paused = 0.0
         """Seconds of work that the system itself would not do."""
-        if self.order.measure == "quality":
+        self._profiling: Any = None
+        if self.order.measure != "throughput":
             threading.Thread(target=_end_with_parent, daemon=True).start()
         self._window: tuple[float, float, int, int] | None = None
 
@@ -129,10 +131,21 @@ class Session:
         self.first_step = self.first_step or self.seconds
         if self.order.measure == "throughput":
             return self._in_windows()
+        if self.order.measure == "profile":
+            return self._profiled()
         few = self.order.max_steps is not None and self.steps >= self.order.max_steps
         late = self.seconds > self.order.max_seconds
         self.capped = self.capped or few or late
         return few or late
+
+    def _profiled(self) -> bool:
+        if self._profiling is None:
+            # It needs torch, which this file does without.
+            self._profiling = importlib.import_module("peers.profiling").Profiling()
+        if not self._profiling.step():
+            return False
+        Path(self.order.out).write_text(json.dumps(self._profiling.found), encoding="utf-8")
+        return True
 
     def _in_windows(self) -> bool:
         now = time.monotonic()

@@ -46,7 +46,7 @@ def arguments(order: Order, folder: str) -> TrainingArguments:
     """SetFit's own values; we draw five pairs of each kind a sentence instead of all there are."""
     tuned = {"num_iterations": 5} if order.tuned else {}
     rate = {"body_learning_rate": order.rate} if order.rate else {}
-    endless = {"num_epochs": int(order.passes)} if order.measure == "throughput" else {}
+    endless = {"num_epochs": int(order.passes)} if order.measure != "quality" else {}
     few = {"max_steps": order.max_steps} if order.max_steps and order.measure == "quality" else {}
     return TrainingArguments(
         output_dir=folder,

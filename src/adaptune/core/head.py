@@ -48,7 +48,7 @@ class Head(Part, ABC):
     target: ClassVar[type[Target]] = OfSequence
     """The targets that it learns: one of a whole sequence, one of every word, or a text."""
     confident: ClassVar[bool] = True
-    """Whether larger outputs of its linear layer are more confident ones; a warm-started layer is then scaled down."""
+    """Whether a warm-started linear layer is scaled down before the first step."""
     learns_shares: ClassVar[bool] = False
     """Whether it learns from rows that have a probability of every label in the place of one label, too; all rows of a
     batch are then such."""

@@ -33,6 +33,8 @@ class Checkpoint:
     seconds: float
     """Spent in training so far."""
     tokens: int
+    averaging: dict[str, Any] = field(default_factory=dict)
+    """Running averages of the weights, where they are judged."""
     settling: dict[str, Any] = field(default_factory=dict)
     """Which layers learn no more, and how far each came, where that is asked for."""
 

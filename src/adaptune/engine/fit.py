@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 
 from adaptune.core.batch import Batch
+from adaptune.engine.averaging import Averaging
 from adaptune.engine.best import Best
 from adaptune.engine.checkpoint import Checkpoint
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.loop import Epochs, Loop, Step
 from adaptune.engine.settling import FEWEST_PASSES, Settled, Settling
-from adaptune.engine.warm_start import Warm, warm_start
+from adaptune.engine.warm_start import Warm, humble, warm_start
 from adaptune.models.assembly import Assembly
 from adaptune.models.joint import Learner
 
@@ -70,7 +71,10 @@ class Fit:
         self.loop = Loop(assembly, batches, config, seed)
         if resumed is not None:
             self.loop.restore(resumed.position)
+        self._averaging = Averaging(assembly, config)
         self._settling = Settling(assembly, config) if config.settle else None
+        if resumed is not None:
+            self._averaging.load(resumed.averaging)
         if self._settling is not None and resumed is not None:
             self._settling.load(resumed.settling)
 
@@ -130,6 +134,7 @@ class Fit:
         for step in self.loop.run() if not self._over(self._late()) else ():
             late = self._late()
             self.tokens, epoch = self.tokens + step.tokens, step.epoch
+            self._averaging.add()
             self._due_at = epoch if late or self._due(step) else None
             settled = None if late else self._settle(step)
             yield step
@@ -156,6 +161,7 @@ class Fit:
             due_at=self._due_at,
             seconds=self.seconds,
             tokens=self.tokens,
+            averaging=self._averaging.state(),
             settling={} if self._settling is None else self._settling.state(),
         )
 
@@ -177,9 +183,7 @@ class Fit:
         for part in self.assembly.parts:
             linear = part.head.linear(part.layer) if self.config.warm_start and part.head.confident else None
             if linear is not None:
-                with torch.no_grad():
-                    linear.weight.mul_(self.config.head_scale)
-                    linear.bias.mul_(self.config.head_scale)
+                humble(linear, self.config.head_scale)
 
     def _observe(
         self, step: int, epoch: float, *, last: bool = False, known: Mapping[str, float] | None = None
@@ -188,9 +192,10 @@ class Fit:
 
         `known`: their scores, where they need not be measured.
         """
-        scores = self._evaluate() if known is None else known
-        counts = last or self.assembly.method.settled(self.assembly.trunk)
-        gained = counts and self.best.observe(scores[self.metric], step, self.assembly.state())
+        with self._averaging.standing():
+            scores = self._evaluate() if known is None else known
+            counts = last or self.assembly.method.settled(self.assembly.trunk)
+            gained = counts and self.best.observe(scores[self.metric], step, self.assembly.state())
         self._due_at = None
         return Evaluation(step, epoch, scores, gained, self.seconds)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +95,19 @@ def fit_head(assembly: Assembly, train: Iterable[Batch], strength: float) -> Non
     with torch.no_grad():
         linear.weight.copy_(weight / usual)  # a text of the usual length is answered with the fit's own probabilities
         linear.bias.copy_(bias)
+
+
+@torch.no_grad()
+def humble(linear: nn.Linear, scale: float | Literal["auto"]) -> None:
+    """Scale a fitted layer down, in place; auto: to the norm that PyTorch's own first weights have, sqrt(C / 3).
+
+    STS-B, Pearson on validation rows after half an epoch of LoRA at 4e-3: 44.5 from the fitted layer as it is, 68.9
+    from a fresh one, and 74.1 from the fitted one at that norm.
+    """
+    norm = float(torch.linalg.vector_norm(linear.weight))
+    factor = min(1.0, math.sqrt(linear.out_features / 3) / max(norm, 1e-12)) if scale == "auto" else scale
+    linear.weight.mul_(factor)
+    linear.bias.mul_(factor)
 
 
 @torch.inference_mode()

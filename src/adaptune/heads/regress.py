@@ -18,7 +18,6 @@ class RegressHead(Head):
     """One number a sequence: a linear layer over a pooled vector, trained on numbers of mean 0 and deviation 1."""
 
     target = OfNumber
-    confident = False
 
     pooling: Literal["auto", "mean", "first", "last"] = "auto"
     """How tokens become one vector: their mean, the first, or the last real one; auto follows the model."""

@@ -94,8 +94,8 @@ def _of_trainings(runs: Sequence[Run], named: str) -> str:
         found = geometric_mean(ratios.values())
         tasks = len({run["task"] for run in runs})
         text += (
-            f"\nGeometric mean of the ratios, the best of each task, over {len(ratios)} of {tasks} tasks (in the others "
-            f"the score was not reached): {'at most ' if bound else ''}{found:.2f}.\n"
+            f"\nGeometric mean of the ratios, the best of each task, over {len(ratios)} of {tasks} tasks (in "
+            f"others the score was not reached): {'at most ' if bound else ''}{found:.2f}.\n"
         )
     return text
 

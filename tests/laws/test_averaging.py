@@ -44,37 +44,42 @@ def _same(one: dict[str, Tensor], other: dict[str, Tensor], within: float = 0.0)
     return all(tensor.allclose(other[name], rtol=0, atol=within) for name, tensor in one.items())
 
 
+@pytest.mark.parametrize("schedule", ["constant", "linear"])
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 def test_averages_are_judged_and_kept_and_training_goes_on_with_the_last_weights(
-    assemble: Assemble, encoded_for: Rows, share: float
+    assemble: Assemble, encoded_for: Rows, share: float, schedule: str
 ) -> None:
     assembly = assemble("bert", LORA)
     encoded = encoded_for(assembly, rows=24)
     judged: list[dict[str, Tensor]] = []
     last: list[dict[str, Tensor]] = []
+    rates: list[float] = []
 
     def evaluate() -> float:
         judged.append(_copy(assembly))
         return float(len(judged))
 
-    fit = _fit(assembly, encoded, evaluate, average=share)
+    given = {"schedule": schedule, "warmup": 0}
+    fit = _fit(assembly, encoded, evaluate, average=share, **given)
     for event in fit:
         if not isinstance(event, Evaluation):
             last.append(_copy(assembly))
+            rates.append(event.rate)
     assert len(last) == 12
+    assert rates == pytest.approx([1.0] * 12 if schedule == "constant" else [(12 - step) / 12 for step in range(12)])
     average = last[0]
     for step, weights in enumerate(last[1:], start=2):
-        part = 1 / (1 + share * (step - 1))
+        part = 1 / (1 + rates[step - 1] * share * (step - 1))
         average = {name: (1 - part) * average[name] + part * weights[name] for name in weights}
     assert _same(judged[-1], average, within=1e-5)
     assert _same(judged[-1], last[-1]) == (share == 0)
-    if share == 1.0:
+    if share == 1.0 and schedule == "constant":
         mean = {name: torch.stack([weights[name] for weights in last]).mean(dim=0) for name in average}
         assert _same(average, mean, within=1e-5)
     assert _same(_copy(assembly), judged[-1]), "what was judged best is what stands at the end"
     plain = assemble("bert", LORA)
     without: list[dict[str, Tensor]] = []
-    for event in _fit(plain, encoded, lambda: 0.0, average=0):
+    for event in _fit(plain, encoded, lambda: 0.0, average=0, **given):
         if not isinstance(event, Evaluation):
             without.append(_copy(plain))
     assert all(_same(one, other) for one, other in zip(last, without, strict=True)), "the way is the same"

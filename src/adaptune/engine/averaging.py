@@ -1,8 +1,9 @@
 """Running averages of the weights that learn, which are judged and kept instead of the last ones. Knows no metric.
 
 Polynomial-decay averaging (Shamir and Zhang 2013): at any step the average stands for about the last part of the way,
-without knowing where the way ends. What a step at a high learning rate throws about is averaged out, so that
-evaluations long before the end see what the falling rate would come to at it.
+without knowing where the way ends. What steps at a high learning rate throw about is averaged out, so that evaluations
+long before the end see what a falling rate would come to. Here that part falls with the rate: where steps are small
+already, older weights would only lag behind.
 """
 
 from __future__ import annotations
@@ -27,7 +28,10 @@ FEW = 0.1
 
 
 def averaged_share(assembly: Learner, config: TrainConfig) -> float:
-    """What part of the steps so far is averaged over; 0: none. Raises Unsupported where it is asked for and wrong."""
+    """What part of the steps so far is averaged over at the peak learning rate; 0: none.
+
+    Raises Unsupported where it is asked for and would be wrong.
+    """
     against = _against(assembly, config)
     if config.average != "auto":
         if config.average and against is not None:
@@ -59,8 +63,8 @@ class Averaging:
         self._weights = [weight for weight in assembly.parameters() if weight.requires_grad]
         self._averages: list[Tensor] = []
 
-    def add(self) -> None:
-        """An optimizer step is done."""
+    def add(self, rate: float) -> None:
+        """An optimizer step is done, at this part of the peak learning rate."""
         if not self.share:
             return
         last = [weight.detach() for weight in self._weights]
@@ -68,7 +72,7 @@ class Averaging:
         if self.steps == 1:
             self._averages = [weight.clone() for weight in last]
         else:
-            torch._foreach_lerp_(self._averages, last, 1 / (1 + self.share * (self.steps - 1)))
+            torch._foreach_lerp_(self._averages, last, 1 / (1 + rate * self.share * (self.steps - 1)))
 
     @contextmanager
     def standing(self) -> Iterator[None]:

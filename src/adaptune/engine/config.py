@@ -57,8 +57,8 @@ class TrainConfig(Config):
     that later epochs cost the layers above alone. 0: all learn to the end."""
     average: Literal["auto"] | Annotated[float, Field(ge=0, le=1)] = "auto"
     """What is judged and kept are running averages of the weights that learn (Shamir and Zhang 2013), over about this
-    part of the steps so far; 0: the last weights themselves. auto: 0.2 where at most a tenth of all weights learn and
-    neither method nor settle is against it, else 0."""
+    part of the steps so far at the peak learning rate, and over less of them as it falls; 0: the last weights
+    themselves. auto: 0.2 where at most a tenth of all weights learn and neither method nor settle is against it."""
     accumulate: int = Field(default=1, ge=1)
     """Batches to an optimizer step."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"

@@ -134,7 +134,7 @@ class Fit:
         for step in self.loop.run() if not self._over(self._late()) else ():
             late = self._late()
             self.tokens, epoch = self.tokens + step.tokens, step.epoch
-            self._averaging.add()
+            self._averaging.add(step.rate)
             self._due_at = epoch if late or self._due(step) else None
             settled = None if late else self._settle(step)
             yield step

@@ -81,6 +81,8 @@ class Step:
     """Mean over labelled items."""
     learning_rate: float
     """Of the first parameter group."""
+    rate: float
+    """Part of the peak learning rates that this step had."""
     norm: float | None
     """Of the gradient before clipping; None where fp16 overflowed: that step changed the scale of the loss alone."""
     tokens: int
@@ -220,6 +222,7 @@ class Loop:
             last=self.step == self.total or (ends_epoch and self.epoch + 1 >= self.config.epochs),
             loss=loss,
             learning_rate=self.optimizer.param_groups[0]["lr"],
+            rate=factor,
             norm=norm,
             tokens=sum(batch.tokens for batch in group),
             seconds=time.perf_counter() - started,

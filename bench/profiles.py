@@ -35,6 +35,10 @@ class Place(Protocol):
 
     def log(self, order: Order) -> Path: ...
 
+    def speed_before(self) -> float: ...
+
+    def speed_after(self, before: float) -> dict[str, Any] | None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Profiled:
@@ -51,6 +55,7 @@ class Profiled:
 
     def run(self, out: Path, models: Path | None) -> None:
         """In a process of its own."""
+        before = self.place.speed_before()
         with tempfile.TemporaryDirectory() as folder:
             answer = Path(folder) / "profile.json"
             order = self.place.order(self.peer, self.task, self.setting, "profile", out=str(answer))
@@ -64,7 +69,9 @@ class Profiled:
                 print(f"  {self.peer} on {self.task} failed: see {self.place.log(order)}", file=sys.stderr)
                 return
             found = json.loads(answer.read_text(encoding="utf-8"))
-        write(out, {"system": self.peer, "task": self.task, "setting": self.setting, "machine": machine()} | found)
+        about = {"system": self.peer, "task": self.task, "setting": self.setting, "machine": machine()}
+        if record := self.place.speed_after(before):
+            write(out, about | found | record)
 
 
 def profile_jobs(place: Place) -> Iterator[Profiled]:

@@ -13,6 +13,13 @@ from tables import table
 Run = dict[str, Any]
 OURS, APART, TRAINER = "adaptune", "adaptune_apart", "trainer_peft"
 OWN = (OURS, APART)
+WAYS = {
+    (OURS, "documented"): "by its defaults",
+    (OURS, "tuned"): "tuned",
+    (APART, "documented"): "bi-encoder, by its defaults",
+    (APART, "tuned"): "bi-encoder, tuned",
+}
+"""Of adaptune, that stand beside the others where those are tuned."""
 SHARE = 0.99
 """Of the best other system's final score: what `seconds to it` are counted to."""
 PAIRS = (
@@ -37,7 +44,7 @@ def summary(sessions: Sequence[Run], runs: Sequence[Run], whole: Sequence[Run]) 
         about = "adaptune's divided by the other system's, most that each process held; less is better."
         parts.append(f"\nPeak memory: {about}\n\n{_of_windows(sessions, lambda peer: peer['peak_memory_mb'])}")
     parts += [_of_trainings(some, named) for some, named in ((runs, "samples of rows"), (whole, "all rows")) if some]
-    if runs:
+    if runs or whole:
         parts.append(_after_warm_start([*runs, *whole]))
     return "".join(parts)
 
@@ -66,16 +73,23 @@ def _of_trainings(runs: Sequence[Run], named: str) -> str:
 
     Where the Trainer ends below that score, the seconds to its end are what it needs at least.
     """
-    rows, ratios, bound = [], {}, False
+    rows, bound = [], False
+    ratios: dict[str, float] = {}
+    seen: set[str] = set()
     for task in TASKS:
-        some = [run for run in runs if run["task"] == task and run["setting"] == "tuned"]
-        systems, goal = {run["system"] for run in some}, goal_of(some) if some else 0.0
-        if TRAINER not in systems:
+        of_task = [run for run in runs if run["task"] == task]
+        tuned = [run for run in of_task if run["setting"] == "tuned"]
+        others = [run for run in tuned if run["system"] not in OWN]
+        trainers = [run for run in others if run["system"] == TRAINER]
+        own = [[run for run in of_task if (run["system"], run["setting"]) == way] for way in WAYS]
+        if not trainers or not any(own):
             continue
-        theirs = _seconds(some, TRAINER, goal)
-        least = theirs or min(run["curve"][-1]["seconds"] for run in some if run["system"] == TRAINER)
-        for system in [name for name in OWN if name in systems]:
-            ours = _seconds(some, system, goal)
+        seen.add(task)
+        goal = goal_of(others)
+        theirs = _seconds(trainers, goal)
+        least = theirs or min(run["curve"][-1]["seconds"] for run in trainers)
+        for found, way in zip(own, WAYS.values(), strict=True):
+            ours = _seconds(found, goal)
             bound |= ours is not None and theirs is None
             shown = [
                 f"{ours:.0f}" if ours else "not reached",
@@ -84,19 +98,17 @@ def _of_trainings(runs: Sequence[Run], named: str) -> str:
             ]
             if ours is not None:
                 ratios[task] = min(ratios.get(task, math.inf), ours / least)
-            rows.append([task if system == OURS else f"{task}, bi-encoder", f"{100 * goal:.2f}", *shown])
-    names = ["task", "validation score", "adaptune, seconds", "Trainer + peft, seconds", "ratio"]
+            if found:
+                rows.append([task, way, f"{100 * goal:.2f}", *shown])
+    names = ["task", "adaptune", "validation score", "adaptune, seconds", "Trainer + peft tuned, seconds", "ratio"]
     text = (
-        f"\nSeconds to {100 * SHARE:.0f} % of the best other system's final score, all tuned, {named}:\n\n"
+        f"\nSeconds to {100 * SHARE:.0f} % of the best other system's final score, others tuned, {named}:\n\n"
         f"{table(names, rows)}"
     )
     if ratios:
-        found = geometric_mean(ratios.values())
-        tasks = len({run["task"] for run in runs})
-        text += (
-            f"\nGeometric mean of the ratios, the best of each task, over {len(ratios)} of {tasks} tasks (in "
-            f"others the score was not reached): {'at most ' if bound else ''}{found:.2f}.\n"
-        )
+        found, missed = geometric_mean(ratios.values()), len(seen) - len(ratios)
+        of_tasks = f", over {len(ratios)} of {len(seen)} tasks (in others the score was not reached)" if missed else ""
+        text += f"\nGeometric mean of the ratios, the best of each task{of_tasks}: {'at most ' * bound}{found:.2f}.\n"
     return text
 
 
@@ -127,7 +139,7 @@ def _after_warm_start(runs: Sequence[Run]) -> str:
 def goal_of(runs: Sequence[Run]) -> float:
     """99 % of the best final validation score of other systems, mean of its seeds, or of any where there is none."""
     scores: dict[str, list[float]] = {}
-    for run in [run for run in runs if run["system"] not in OWN] or runs:
+    for run in [run for run in runs if run["system"] not in OWN and run["setting"] == "tuned"] or runs:
         scores.setdefault(run["system"], []).append(run["valid"])
     return SHARE * max(mean(some) for some in scores.values())
 
@@ -137,8 +149,7 @@ def seconds_to(run: Run, goal: float) -> float | None:
     return next((float(point["seconds"]) for point in run["curve"] if point["score"] >= goal), None)
 
 
-def _seconds(runs: Sequence[Run], system: str, goal: float) -> float | None:
+def _seconds(runs: Sequence[Run], goal: float) -> float | None:
     """Mean over the seeds; None where one does not get there."""
-    found = [seconds_to(run, goal) for run in runs if run["system"] == system]
-    known = [seconds for seconds in found if seconds is not None]
-    return mean(known) if known and len(known) == len(found) else None
+    known = [seconds for run in runs if (seconds := seconds_to(run, goal)) is not None]
+    return mean(known) if known and len(known) == len(runs) else None

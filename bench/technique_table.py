@@ -9,7 +9,7 @@ from typing import Any
 
 from tables import table
 
-PARTS = ("masks", "steps", "evaluation", "cache", "depth")
+PARTS = ("masks", "steps", "evaluation", "start", "cache", "depth", "precision")
 
 
 def techniques(results: Path) -> str:

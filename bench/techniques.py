@@ -209,10 +209,31 @@ def evaluation(place: Place) -> Iterator[Figures]:
 
 def depth(place: Place) -> Iterator[Figures]:
     """Whole trainings: layers that settle, rows that are left out."""
-    plain = place.trained()
+    plain = place.trained("train.average=0")  # as it is with settle
     settled = place.trained(f"train.settle={place.settle}")
     yield of_trainings(place, f"train.settle={place.settle:g}", plain, settled, settled=settled["settled"])
-    yield of_trainings(place, "train.prune=0.5", plain, place.trained("train.prune=0.5"))
+    yield of_trainings(place, "train.prune=0.5", plain, place.trained("train.prune=0.5", "train.average=0"))
+
+
+def start(place: Place) -> Iterator[Figures]:
+    """Whole trainings: averages of weights, and where the fitted head begins."""
+    plain = place.trained()
+    yield of_trainings(place, "train.average=auto, instead of 0", place.trained("train.average=0"), plain)
+    yield of_trainings(place, "train.head_scale=auto, instead of 1", place.trained("train.head_scale=1"), plain)
+    yield of_trainings(
+        place, "train.warm_start, instead of a fresh head", place.trained("train.warm_start=false"), plain
+    )
+
+
+def precision(_: Place) -> Iterator[Figures]:
+    """A product of the model's largest matrix and a batch, in bf16: without instructions for it, a loss."""
+
+    def product(dtype: torch.dtype) -> Callable[[], float]:
+        left, right = torch.randn(1024, 384).to(dtype), torch.randn(384, 1536).to(dtype)
+        return lambda: 1e3 * timed(lambda: left @ right)
+
+    found = in_turn({"fp32": product(torch.float32), "bf16": product(torch.bfloat16)}, 15)
+    yield figure("matrix products in bf16 (on this processor, not used)", "ms a product", found["fp32"], found["bf16"])
 
 
 def cache(place: Place) -> Iterator[Figures]:
@@ -232,8 +253,10 @@ PARTS: dict[str, Callable[[Place], Iterator[Figures]]] = {
     "masks": masks,
     "evaluation": evaluation,
     "steps": steps,
+    "start": start,
     "depth": depth,
     "cache": cache,
+    "precision": precision,
 }
 
 if __name__ == "__main__":

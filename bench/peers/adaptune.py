@@ -68,7 +68,7 @@ def recipe_of(order: Order, folder: Path) -> Recipe:
     file = folder / "recipe.yaml"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     given = [f"seed={order.seed}", f"train.epochs={order.passes}"]
-    if order.max_steps is not None:
+    if order.max_steps is not None and order.measure != "profile":  # which has so few steps as it looks at
         given.append(f"train.max_steps={order.max_steps}")
     if order.rate is not None:
         given.append(f"train.learning_rate={order.rate}")

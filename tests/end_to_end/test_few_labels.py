@@ -91,7 +91,11 @@ def test_an_approach_has_rows_in_order_and_keeps_part_of_the_way(rows: Path, tin
     before = {name: tensor.clone() for name, tensor in kitchen.assembly.state().items()}
     assert len(list(start.learn(loss, [np.array([12, 0, 5])], learning_rate=1e-3))) == 1
     after = {name: tensor.clone() for name, tensor in kitchen.assembly.state().items()}
+    learning = [weight for weight in kitchen.assembly.trunk.parameters() if weight.requires_grad]
     start.keep(0.25)
+    assert learning
+    left = {id(weight) for weight in kitchen.assembly.trunk.parameters()}
+    assert {id(weight) for weight in learning} <= left, "the optimizer of epochs that follow holds them"
     found = kitchen.assembly.state()
     assert seen == [[12, 0, 5]]
     assert any(not torch.equal(before[name], after[name]) for name in before)

@@ -16,6 +16,8 @@ from adaptune.cli import app
 from adaptune.core.errors import Interrupted, Unsupported
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.engine import signals
+from adaptune.recipe import load_recipe
+from adaptune.run.estimating import estimate
 
 THINGS = ("film", "book", "phone", "train", "game", "house", "bank", "river")
 
@@ -161,3 +163,9 @@ def test_an_estimate_tells_time_memory_disk_and_tokens_and_writes_nothing(recipe
     assert limited.exit_code == 0, limited.output
     assert "at most on cpu, measured on 8 steps" in limited.stdout
     assert "0.0 MB kept of frozen layers" in limited.stdout
+
+
+def test_averages_that_would_be_wrong_are_refused_before_seconds_are_spent_on_an_estimate(recipe: Path) -> None:
+    told = "train.average is 0.2, and method 'adalora' decides at steps which weights there are"
+    with pytest.raises(Unsupported, match=told):
+        estimate(load_recipe(recipe, ["method={name: adalora, rank: 2}", "train.average=0.2"]))

@@ -243,6 +243,7 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
                 "seed": 1,
                 "learning_rate": 0.004,
                 "machine": machine,
+                "rows": {"train": 1000, "valid": 500},
                 "valid": last,
                 "test": {"accuracy": last},
                 "interval": {"low": last - 0.01, "high": last + 0.01},
@@ -268,9 +269,9 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
     assert "Throughput, by task and setting: 1 of 18 are there." in page
     assert "| without dropout, Trainer tuned | 2.00 |" in page
     assert "| without dropout, Trainer tuned | 1.00 |" in page  # the same memory
-    assert "| banking77 | 79.20 | 61 | 61 | 1.00 |" in page
-    assert "Geometric mean of the ratios: 1.00." in page
-    assert "| banking77 | tuned | 1 | 50.00 after 20 s | 90.00 | +40.00 |" in page
+    assert "| banking77 | tuned | 79.20 | 61 | 61 | 1.00 |" in page
+    assert "Geometric mean of the ratios, the best of each task: 1.00." in page
+    assert "| banking77 | tuned | 1 | 1,000 | 50.00 after 20 s | 90.00 | +40.00 |" in page
     assert "adaptune - transformers Trainer + peft, tuned by us: +10.00 points" in page
     for picture in re.findall(r"\]\((.*?)\)", page):
         assert (tmp_path / picture).is_file()

@@ -16,6 +16,7 @@ from adaptune.compare.values import Plan, Point, Status, Trained
 from adaptune.core.run_folder import RunDir, read_json_lines
 from adaptune.core.tracker import grouped
 from adaptune.core.types import Array
+from adaptune.engine.averaging import averaged_share
 from adaptune.engine.loop import plan_steps, train
 from adaptune.models.load import load_backbone, without_words
 from adaptune.prepare import Prepared, prepared_for
@@ -109,6 +110,7 @@ def try_out(track: Track, entry: Entry, recipe: Recipe | None = None) -> None:
     recipe = recipe or entry.candidate.recipe(track.recipe)
     prepared = prepared_for(recipe, track.prepared)
     kitchen = track.kitchen(recipe, prepared)
+    averaged_share(kitchen.assembly, recipe.train)  # refused now, not in the run
     entry.trained, entry.total = kitchen.assembly.count_parameters()
     entry.bytes = sum(tensor.numel() * tensor.element_size() for tensor in kitchen.assembly.state().values())
     if not entry.candidate.method.steps or not recipe.train.epochs:

@@ -199,7 +199,8 @@ def own_copies(trunk: torch.nn.Module, names: Iterable[str]) -> None:
 def replace_parameters(trunk: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
     """Replace parameters by name with new ones that hold the state's tensors, on the old device and in the old type.
 
-    Raises KeyError for a name that the trunk lacks, ValueError for a shape that differs.
+    One that learns keeps its object, which an optimizer may hold, and has a new tensor. Raises KeyError for a name
+    that the trunk lacks, ValueError for a shape that differs.
     """
     known = dict(trunk.named_parameters(remove_duplicate=False))
     places: dict[int, list[str]] = {}
@@ -209,7 +210,11 @@ def replace_parameters(trunk: torch.nn.Module, state: dict[str, torch.Tensor]) -
         old = known[name]
         if old.shape != tensor.shape:
             raise ValueError(f"{name} has shape {tuple(tensor.shape)}, expected {tuple(old.shape)}")
-        new = torch.nn.Parameter(tensor.to(old.device, old.dtype, copy=True), requires_grad=old.requires_grad)
+        copy = tensor.detach().to(old.device, old.dtype, copy=True)
+        if old.requires_grad:
+            old.data = copy
+            continue
+        new = torch.nn.Parameter(copy, requires_grad=False)
         for place in places[id(old)]:  # tied weights stand in several
             owner, _, leaf = place.rpartition(".")
             setattr(trunk.get_submodule(owner), leaf, new)

@@ -73,7 +73,7 @@ class Fit:
             self.loop.restore(resumed.position)
         self._averaging = Averaging(assembly, config)
         self._settling = Settling(assembly, config) if config.settle else None
-        if resumed is not None:
+        if resumed is not None and resumed.averaging:
             self._averaging.load(resumed.averaging)
         if self._settling is not None and resumed is not None:
             self._settling.load(resumed.settling)

@@ -14,6 +14,7 @@ from adaptune.core.batch import Batch
 from adaptune.core.environment import peak_memory_mb
 from adaptune.core.errors import Unsupported
 from adaptune.core.head import LOG_LIKELIHOOD
+from adaptune.engine.averaging import averaged_share
 from adaptune.engine.loop import plan_steps, train
 from adaptune.engine.trunk_cache import Read, keeping, layers_to_keep
 from adaptune.engine.warm_start import STRENGTHS, collect, fit
@@ -89,6 +90,7 @@ class _Measured:
 def estimate(recipe: Recipe) -> Estimate:
     """Load, take a few steps and pass one batch of an evaluation. Raises AdaptuneError as a run would."""
     kitchen = set_up(recipe, prepare(recipe))
+    averaged_share(kitchen.assembly, recipe.train)  # refused before seconds are spent
     sizes = _sizes(kitchen)
     total = plan_steps(kitchen.batches(), recipe.train)
     if total == 0:
@@ -215,6 +217,8 @@ def _summed(kitchen: Kitchen, sizes: _Sizes, found: _Measured, total: int) -> Es
     in_training = found.evaluation * valid * (1 + math.ceil(total / every))
     training = min(warm + steps + in_training, config.max_seconds or math.inf)
     last = found.whole * (valid + test)
+    # The weights, the best ones, two means of an optimizer, and averages.
+    copies = 4 + bool(averaged_share(assembly, config))
     learned = sum(tensor.numel() * tensor.element_size() for tensor in assembly.state().values()) / MB
     device = next(assembly.parameters()).device
     return Estimate(
@@ -229,7 +233,7 @@ def _summed(kitchen: Kitchen, sizes: _Sizes, found: _Measured, total: int) -> Es
         memory_mb=peak_memory_mb() + min(found.bytes * kept / MB, config.trunk_cache_mb),
         device_memory_mb=torch.cuda.max_memory_allocated(device) / MB if device.type == "cuda" else None,
         bundle_mb=learned,
-        checkpoint_mb=2 * 4 * learned,  # the weights, the best ones, and two means of an optimizer
+        checkpoint_mb=2 * copies * learned,
         trunk_cache_mb=found.bytes * kept / MB,
         measured_steps=found.steps,
     )

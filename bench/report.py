@@ -63,9 +63,9 @@ LEFT = """## What was tried, and what is left
   not on validation rows.
 - **Trainer on WNUT17** ends without one entity at each rate that was tried for five passes: it answers that no word is
   part of one. Two passes at 0.004, whose steps become small sooner, came to 42.6 once, which is not in the table.
-- **Not measured**: GPUs (bf16, flash attention and fused kernels there); SetFit trained to its end; e2e-nlg as
-  documented, where others load SmolLM2 in bf16 and a step takes minutes here, and to its end; most trainings as
-  documented, and the throughput of tasks that differ from BANKING77 in their lengths alone.
+- **Not measured**: GPUs (bf16, flash attention and fused kernels there); SetFit and the naive guide trained to their
+  end; e2e-nlg as documented, where others load SmolLM2 in bf16 and a step takes minutes here, and to its end; most
+  trainings as documented, and the throughput of tasks that differ from BANKING77 in their lengths alone.
 """
 
 OF_WINDOWS = """Median of windows that the systems took in turn, least and greatest in brackets. Share: operations that

@@ -1,4 +1,4 @@
-"""Where the time of a step goes in adaptune and in the loop by hand: measured in their own processes, then a table."""
+"""Where the time of a step goes in adaptune and in two others: measured in their own processes, then a table."""
 
 from __future__ import annotations
 

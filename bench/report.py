@@ -36,8 +36,8 @@ by `python bench/report.py` from one JSON a measurement under `results/bench/`. 
   sentences a label.
 - **Without dropout alone**: dropout off on both sides and fp32, batches as documented; throughput alone.
 - **Tuned by us**: dropout off on all sides, fp32, batches of like lengths where the system can, and the best of three
-  learning rates by validation after one pass. The loop by hand is as fast as we can write one; that its gradients are
-  adaptune's is a test (`tests/unit/test_side_by_side.py`).
+  learning rates by validation after one pass over a sample; on all rows half of that. The loop by hand is as fast as
+  we can write one; that its gradients are adaptune's is a test (`tests/unit/test_side_by_side.py`).
 - **Tokens** are real ones, padding not counted. adaptune does not read the last token of a text that is written, since
   nothing is predicted from it, and does not count it.
 - **Rows**: `bench/peers/rows.py`; all systems are given the same passes over them. Where a training read a sample of
@@ -47,6 +47,8 @@ by `python bench/report.py` from one JSON a measurement under `results/bench/`. 
 """
 LEFT = """## What was tried, and what is left
 
+- **Two trainings at once** were measured, each on a core of its own, after a calibration that ran as fast as alone.
+  Rates were tried beside other work, which changes no score.
 - **Against the loop by hand** there is no gain in throughput: most of a step are products of matrices, which both do
   at nearly the speed that this machine has for them alone. All that is left beside them, taken together, could make a
   step no more than a third faster; the table below says what it consists of.

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -340,3 +341,44 @@ def test_an_inside_tag_without_its_entity_begins_one(bench: Module) -> None:
         "B-person",
         "O",
     )
+
+
+def test_a_learning_rate_is_chosen_by_what_was_tried(bench: Module, tmp_path: Path) -> None:
+    side_by_side = bench("side_by_side")
+    place = side_by_side.Place(tmp_path, tmp_path, None, tmp_path, quiet=None, most_rows=1000)
+
+    def chosen(scores: dict[float, float], **changed: Any) -> float:
+        training = side_by_side.Training(replace(place, **changed), "trainer_peft", "banking77", "tuned")
+        for rate, score in scores.items():
+            file = training.trial_file(tmp_path, rate)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps({"curve": [{"score": 0.9}, {"score": score}]}))
+        found: float = training.rate(tmp_path)
+        return found
+
+    assert chosen({0.002: 0.3, 0.004: 0.7, 0.008: 0.5}) == 0.004
+    assert chosen({0.002: 0.7, 0.004: 0.698, 0.008: 0.696}) == 0.008, "less than a point apart"
+    assert chosen({0.002: 0.0, 0.004: 0.0, 0.008: 0.0}) == 0.004, "none has learned anything"
+    assert chosen({0.002: 0.3, 0.004: 0.5, 0.008: 0.7}, most_rows=None) == 0.004, "on all rows half of it"
+
+
+def test_operations_are_counted_in_one_group_each_and_told_as_shares(bench: Module) -> None:
+    profiling, profiles = bench("peers.profiling"), bench("profiles")
+    groups = {
+        "aten::addmm": "matrix products",
+        "aten::_scaled_dot_product_flash_attention_for_cpu_backward": "attention",
+        "aten::gelu_backward": "activation",
+        "Optimizer.step#AdamW.step": "optimizer and clipping",
+        "aten::copy_": "sums, products, copies",
+        "AddmmBackward0": None,
+    }
+    assert {name: profiling.group_of(name) for name in groups} == groups
+    events = [SimpleNamespace(key=key, self_cpu_time_total=2e5) for key in groups]
+    shares = profiling.shares(events, 2.0)
+    assert shares["attention"] == pytest.approx(0.1)
+    assert shares[profiling.REST] == pytest.approx(0.5)
+    assert sum(shares.values()) == pytest.approx(1)
+    assert profiles.profiled([]) == ""
+    page = profiles.profiled([{"task": "banking77", "system": "adaptune", "shares": shares}])
+    assert "| banking77 | adaptune |" in page
+    assert "| attention | 10.0 % |" in page

@@ -107,6 +107,9 @@ def test_the_warm_start_is_the_first_evaluation(toy: Toys, toy_batches: Toys) ->
     assert (first.step, first.gained) == (0, True)
     assert not torch.equal(cold, warm)
     assert torch.equal(fit.best.state["layer.weight"], warm)
+    fresh = (2 / 3) ** 0.5
+    assert float(warm.detach().norm()) > fresh
+    assert float(assembly.layer.weight.detach().norm()) == pytest.approx(fresh), "what steps begin from is scaled down"
 
 
 def test_without_warm_start_the_head_stays(toy: Toys, toy_batches: Toys) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from adaptune.engine.warm_start import STRENGTHS, collect, fit, fit_head, warm_start
+from adaptune.engine.warm_start import STRENGTHS, collect, fit, fit_head, humble, warm_start
 
 Toys = Callable[..., Any]
 
@@ -118,3 +118,21 @@ def test_by_one_given_strength_the_layer_is_at_its_optimum_on_features_of_length
     expected = torch.from_numpy(model.predict_proba(units.double().numpy())).float()
     torch.testing.assert_close(outputs.softmax(dim=1), expected, rtol=0, atol=5e-3)
     assert not bool(assembly.layer.bias.any())
+
+
+def test_a_fitted_layer_is_scaled_to_the_norm_of_a_fresh_one_and_never_up() -> None:
+    torch.manual_seed(0)
+    large, fresh, small = (torch.nn.Linear(384, 77) for _ in range(3))
+    with torch.no_grad():
+        large.weight.mul_(9.0)
+        small.weight.mul_(0.1)
+    before = {layer: (layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in (large, small)}
+    humble(large, "auto")
+    humble(small, "auto")
+    reached = float(large.weight.detach().norm())
+    assert reached == pytest.approx(float(fresh.weight.detach().norm()), rel=0.02)
+    torch.testing.assert_close(large.bias, reached / before[large][0].norm() * before[large][1])
+    assert torch.equal(small.weight, before[small][0])
+    humble(small, 0.5)
+    torch.testing.assert_close(small.weight, 0.5 * before[small][0])
+    torch.testing.assert_close(small.bias, 0.5 * before[small][1])

@@ -22,7 +22,7 @@ def scorer(kind: str) -> Scorer:
 def scored(task: Task, rows: Sequence[Row], predicted: Sequence[Any]) -> dict[str, Any]:
     """`test`, `interval` and `counts` as the JSON of bench/evidence.py has them."""
     found = scorer(task.kind)
-    given = [begun(answer) if isinstance(answer, list) else answer for answer in predicted]
+    given = [begun(answer) for answer in predicted] if task.kind == "tag" else predicted
     expected = [tuple(row.label) if isinstance(row.label, list) else row.label for row in rows]
     low, high = interval(found, given, expected)
     return {

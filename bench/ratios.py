@@ -7,17 +7,19 @@ from collections.abc import Callable, Sequence
 from statistics import geometric_mean, mean, median
 from typing import Any
 
+from peers.catalogue import PEERS
 from peers.rows import TASKS
 from tables import table
 
 Run = dict[str, Any]
-OURS, APART, TRAINER = "adaptune", "adaptune_apart", "trainer_peft"
-OWN = (OURS, APART)
+OURS, APART, UPPER, TRAINER = "adaptune", "adaptune_apart", "adaptune_upper", "trainer_peft"
+OWN = (OURS, APART, UPPER)
 WAYS = {
     (OURS, "documented"): "by its defaults",
     (OURS, "tuned"): "tuned",
     (APART, "documented"): "bi-encoder, by its defaults",
     (APART, "tuned"): "bi-encoder, tuned",
+    (UPPER, "documented"): "upper layers",
 }
 """Of adaptune, that stand beside the others where those are tuned."""
 SHARE = 0.99
@@ -121,7 +123,7 @@ def _after_warm_start(runs: Sequence[Run]) -> str:
                 first, best = run["curve"][0]["score"], run["valid"]
                 rows.append(
                     [
-                        task if run["system"] == OURS else f"{task}, bi-encoder",
+                        task + PEERS[run["system"]].shown.removeprefix(PEERS[OURS].shown),
                         run["setting"],
                         str(run["seed"]),
                         f"{run['rows']['train']:,}",

@@ -44,6 +44,8 @@ by `python bench/report.py` from one JSON a measurement under `results/bench/`. 
   them, it is spread evenly over the file.
 - **adaptune, bi-encoder**, on pairs of sentences: its task `match`, which reads each sentence by itself, as this model
   was pretrained to, instead of both together, as the others do and as its task `regress` does.
+- **adaptune, upper layers**: its defaults and `method.skip_layers=2`, so that LoRA changes the upper four of six layers
+  alone. What the lower two give for each text is computed once and kept.
 """
 LEFT = """## What was tried, and what is left
 
@@ -154,7 +156,7 @@ def counted(sessions: Sequence[Run], runs: Sequence[Run], trials: Sequence[Run])
     """Of each kind of measurement how many are there, and how many are planned."""
     pairs = [(peer, task) for peer in PEERS.values() for task in peer.tasks]
     settings = sum(len(settings_of(peer)) for peer, _ in pairs)
-    seeds = 2 * sum("tuned" in settings_of(peer) for peer, task in pairs if task == "banking77") + 2
+    seeds = 2 * sum("tuned" in settings_of(peer) for peer, task in pairs if task == "banking77") + 4
     yield "Throughput, by task and setting", len(sessions), len(TASKS) * len(WINDOWS)
     yield "Trainings on samples of rows", len(runs), settings + seeds
     tried = [len(peer.rates.get(TASKS[task].kind, ())) for peer, task in pairs]

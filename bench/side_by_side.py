@@ -303,7 +303,8 @@ def quality_jobs(place: Place) -> Iterator[Training]:
         yield from trainings(place, task.name, "tuned", SEEDS[0])
     for seed in SEEDS[1:]:
         yield from trainings(place, "banking77", "tuned", seed)
-        yield Training(place, "adaptune", "banking77", "documented", seed)  # by its defaults, beside others tuned
+        for own in ("adaptune", "adaptune_upper"):  # by their defaults, beside others tuned
+            yield Training(place, own, "banking77", "documented", seed)
     for task in TASKS.values():
         yield from trainings(place, task.name, "documented", SEEDS[0])
 

@@ -26,6 +26,9 @@ from peers.session import Order, Session
 
 APART = "adaptune_apart"
 """The peer that reads both texts of a pair by themselves."""
+UPPER = "adaptune_upper"
+"""The peer that lets the upper two thirds of the layers learn alone."""
+METHODS = {UPPER: "{name: lora, skip_layers: 2}"}
 TASKS = {
     "classify": "classify",
     "tag": "tag",
@@ -59,7 +62,7 @@ def recipe_of(order: Order, folder: Path) -> Recipe:
     lines = [
         f"task: {TASKS[order.peer if order.peer == APART else kind]}",
         f"model: {order.model}",
-        "method: lora",
+        f"method: {METHODS.get(order.peer, 'lora')}",
         f"out: {folder / 'run'}",
         "data:",
         *(f"  {part}: {folder / part}.jsonl" for part in PARTS),

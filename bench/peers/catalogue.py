@@ -55,6 +55,7 @@ PEERS = {
     for peer in (
         Peer("adaptune", "adaptune", "adaptune", ALL, RATES, settings=WINDOWS),
         Peer("adaptune_apart", "adaptune, bi-encoder", "adaptune", ("regress",), RATES, timed=False),
+        Peer("adaptune_upper", "adaptune, upper layers", "adaptune", ALL[:3], timed=False),
         Peer("bucketed_loop", "PyTorch + peft, bucketed", "transformers-peft", ALL, RATES),
         Peer("trainer_peft", "transformers Trainer + peft", "transformers-peft", ALL, RATES, settings=WINDOWS),
         Peer(

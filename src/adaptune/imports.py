@@ -116,7 +116,8 @@ def _fit(kitchen: Kitchen) -> None:
         kitchen.assembly,
         kitchen.in_order("train"),
         kitchen.in_order("valid"),
-        evaluate=lambda: kitchen.score("valid", kitchen.predict("valid")).values[kitchen.metric],
+        evaluate=lambda: kitchen.score("valid", kitchen.predict("valid")).values,
+        metric=kitchen.metric,
     )
     if fitted is None:
         raise Unsupported(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import random
 import re
 import subprocess
@@ -341,6 +342,27 @@ def test_an_inside_tag_without_its_entity_begins_one(bench: Module) -> None:
         "B-person",
         "O",
     )
+
+
+def test_texts_are_scored_by_the_probability_of_their_tokens(bench: Module) -> None:
+    task, row = bench("peers.rows").TASKS["e2e-nlg"], bench("peers.rows").Row("", "")
+    found = bench("final_scores").scored(task, [row, row], [[-2.0, 3], [-4.0, 1]])
+    assert found["test"] == {"token_probability": pytest.approx(math.exp(-6 / 4))}
+    assert found["counts"] == [[-2.0, 3.0], [-4.0, 1.0]]
+
+
+def test_adaptune_is_measured_in_three_ways(bench: Module, tmp_path: Path) -> None:
+    order, recipe_of = bench("peers.session").Order, bench("peers.adaptune").recipe_of
+    ways = ("adaptune", "adaptune_apart", "adaptune_upper")
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.jsonl").touch()
+    by_peer = {}
+    for peer in ways:
+        one = order(peer, "stsb", "documented", "quality", model="some/model", data="", seed=1, started=0.0)
+        by_peer[peer] = recipe_of(one, tmp_path)
+    assert [recipe.task.name for recipe in by_peer.values()] == ["regress", "match", "regress"]
+    assert [recipe.method.skip_layers for recipe in by_peer.values()] == [0, 0, 2]
+    assert set(bench("ratios").OWN) == set(ways)
 
 
 def test_a_learning_rate_is_chosen_by_what_was_tried(bench: Module, tmp_path: Path) -> None:

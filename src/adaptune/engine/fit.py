@@ -15,7 +15,7 @@ from adaptune.engine.checkpoint import Checkpoint
 from adaptune.engine.config import TrainConfig
 from adaptune.engine.loop import Epochs, Loop, Step
 from adaptune.engine.settling import FEWEST_PASSES, Settled, Settling
-from adaptune.engine.warm_start import Warm, humble, warm_start
+from adaptune.engine.warm_start import Warm, humble, state_of, warm_start
 from adaptune.models.assembly import Assembly
 from adaptune.models.joint import Learner
 
@@ -104,15 +104,19 @@ class Fit:
         valid: Iterable[Batch],
         *,
         part: Assembly | None = None,
-        evaluate: Callable[[], float] | None = None,
+        evaluate: Evaluate | None = None,
+        metric: str | None = None,
     ) -> None:
         """Fit the head on frozen features before the first step, where the recipe and the head allow it.
 
-        Of several tasks that are trained together each `part` is fitted by itself, by its own metric: `evaluate`.
+        Of several tasks that are trained together each `part` is fitted by itself, by its own `evaluate` and `metric`.
         """
-        if self.config.warm_start and not self._resumed:
-            own = evaluate or (lambda: self._evaluate()[self.metric])
-            warm_start(part or self.assembly.parts[0], train, valid, evaluate=own)
+        if not self.config.warm_start or self._resumed:
+            return
+        of, own, name = part or self.assembly.parts[0], evaluate or self._evaluate, metric or self.metric
+        scores = warm_start(of, train, valid, evaluate=own, metric=name)
+        if scores is not None and part is None:
+            self.warm = Warm(state_of(of), scores)
 
     def begin_with(self, warm: Warm) -> None:
         """Take over the warm start of another model with the same features, where the recipe asks for one."""
@@ -126,7 +130,6 @@ class Fit:
             if self._settling is not None:
                 self._settling.begin()
             start = self._observe(0, epoch, known=None if self.warm is None else self.warm.scores)
-            self._note_warm(start)
             self._humble()
             yield start
         elif self._due_at is not None:
@@ -164,12 +167,6 @@ class Fit:
             averaging=self._averaging.state(),
             settling={} if self._settling is None else self._settling.state(),
         )
-
-    def _note_warm(self, start: Evaluation) -> None:
-        alone = self.assembly.parts[0]
-        if self.config.warm_start and len(self.assembly.parts) == 1 and alone.head.linear(alone.layer) is not None:
-            layer = {name: tensor.detach().clone() for name, tensor in alone.layer.state_dict().items()}
-            self.warm = Warm(layer, start.scores)
 
     def _settle(self, step: Step) -> Settled | None:
         """The first layers that learn no more, where the step ends an epoch and enough of them are to come."""

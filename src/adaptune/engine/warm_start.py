@@ -28,14 +28,19 @@ class Warm(NamedTuple):
 
 
 def warm_start(
-    assembly: Assembly, train: Iterable[Batch], valid: Iterable[Batch], *, evaluate: Callable[[], float]
-) -> float | None:
+    assembly: Assembly,
+    train: Iterable[Batch],
+    valid: Iterable[Batch],
+    *,
+    evaluate: Callable[[], Mapping[str, float]],
+    metric: str,
+) -> Mapping[str, float] | None:
     """Fit the head's last linear layer to its optimum on the features of the model as it stands, in place.
 
     L-BFGS on the head's convex loss of features of unit variance (under cross-entropy, logistic regression). The L2
-    strength is the one with the best `evaluate()`, the metric of the assembly on validation rows; weaker ones are not
-    tried once that and the loss on those rows have both become worse. Returns the best metric, or None for a head
-    without such a fit.
+    strength is the one with the best `metric` of `evaluate()`, the scores of the assembly on validation rows; weaker
+    ones are not tried once that and the loss on those rows have both become worse. Returns the scores of the best, or
+    None for a head without such a fit.
     """
     linear = assembly.head.linear(assembly.layer)
     if linear is None:
@@ -43,7 +48,8 @@ def warm_start(
     features, labels = collect(assembly, train)
     mean, deviation = spread(features)
     loss_of = partial(assembly.head.convex_loss, assembly.layer)
-    best, lowest, state = -math.inf, math.inf, assembly.layer.state_dict()
+    best: Mapping[str, float] = {metric: -math.inf}
+    lowest, state = math.inf, assembly.layer.state_dict()
     with assembly.remembering():  # every strength is judged on the same rows, and the head alone changes
         valid_features, valid_labels = collect(assembly, valid)
         for weight, bias in fit((features - mean) / deviation, labels, linear.out_features, loss_of=loss_of):
@@ -51,14 +57,19 @@ def warm_start(
                 linear.weight.copy_(weight / deviation)
                 linear.bias.copy_(bias - linear.weight @ mean)
                 loss = float(loss_of(linear(valid_features), valid_labels))
-            metric = evaluate()
-            if metric <= best and loss > lowest:
+            scores = evaluate()
+            if scores[metric] <= best[metric] and loss > lowest:
                 break
-            if metric > best:
-                best, state = metric, {name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()}
+            if scores[metric] > best[metric]:
+                best, state = scores, state_of(assembly)
             lowest = min(lowest, loss)
     assembly.layer.load_state_dict(state)
     return best
+
+
+def state_of(assembly: Assembly) -> dict[str, Tensor]:
+    """A copy of the head's layer."""
+    return {name: tensor.detach().clone() for name, tensor in assembly.layer.state_dict().items()}
 
 
 def spread(features: Tensor) -> tuple[Tensor, Tensor]:

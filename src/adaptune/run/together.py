@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -124,18 +123,19 @@ def learn_together(kitchens: Kitchens, folder: RunDir, *, resume: bool) -> Fit:
     recipe.method.prepare(kitchens.joint.trunk, rows, fit.loop.total)
     with stopping() as stop, above_frozen_layers(kitchens.of, fit) as keep_more:
         for kitchen in kitchens.of.values():
-            own = partial(_own_metric, kitchen)
             if not resume:
                 begin(kitchen, folder, stop)
             if kitchen.assembly.approach.fits_head:
                 continue
-            fit.warm_start(kitchen.in_order("train"), kitchen.in_order("valid"), part=kitchen.assembly, evaluate=own)
+            fit.warm_start(
+                kitchen.in_order("train"),
+                kitchen.in_order("valid"),
+                part=kitchen.assembly,
+                evaluate=kitchen.watch,
+                metric=kitchen.metric,
+            )
         follow(kitchens.of, folder, fit, stop, keep_more)
     return fit
-
-
-def _own_metric(kitchen: Kitchen) -> float:
-    return kitchen.watch()[kitchen.metric]
 
 
 def record_of_tasks(recipe: MultiTask, prepared: Mapping[str, Prepared]) -> dict[str, Any]:

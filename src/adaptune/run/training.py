@@ -71,7 +71,6 @@ def warmed(kitchen: Kitchen) -> Warm | None:
     """The head's optimum on the features of the model as it stands; None where the recipe or the head has none."""
     fit = _fit(kitchen)
     _warm(kitchen, fit, None)
-    next(iter(fit))
     return fit.warm
 
 

@@ -99,12 +99,13 @@ def test_a_time_limit_that_ends_before_the_first_step_says_so(toy: Toys, toy_bat
 def test_the_warm_start_is_the_first_evaluation(toy: Toys, toy_batches: Toys) -> None:
     assembly, batches = toy(), toy_batches(30)
     cold = assembly.layer.weight.clone()
-    fit = _fit(assembly, batches, [0.5] * 6 + [0.6, 0.1], warm_start=True, epochs=1)
+    fit = _fit(assembly, batches, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6], warm_start=True, epochs=1)
     fit.warm_start(batches(0), batches(0))
     warm = assembly.layer.weight.clone()
     first = next(iter(fit))
     assert isinstance(first, Evaluation)
     assert (first.step, first.gained) == (0, True)
+    assert first.scores["f1"] == 0.6, "of the best strength, and not measured again"
     assert not torch.equal(cold, warm)
     assert torch.equal(fit.best.state["layer.weight"], warm)
     fresh = (2 / 3) ** 0.5

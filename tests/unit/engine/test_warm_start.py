@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -50,11 +50,11 @@ def test_the_head_is_left_at_its_best_metric(toy: Toys, toy_batches: Toys) -> No
     assembly, train, valid = toy(), toy_batches(30), toy_batches(30)
     metrics, seen = iter([0.3, 0.9, 0.5, 0.6, 0.7, 0.8]), []
 
-    def evaluate() -> float:
+    def evaluate() -> Mapping[str, float]:
         seen.append({name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()})
-        return next(metrics)
+        return {"f1": next(metrics), "loss": float(len(seen))}
 
-    assert warm_start(assembly, train(0), valid(0), evaluate=evaluate) == 0.9
+    assert warm_start(assembly, train(0), valid(0), evaluate=evaluate, metric="f1") == {"f1": 0.9, "loss": 2.0}
     for name, tensor in assembly.layer.state_dict().items():
         assert torch.equal(tensor, seen[1][name])
 
@@ -62,16 +62,16 @@ def test_the_head_is_left_at_its_best_metric(toy: Toys, toy_batches: Toys) -> No
 def test_a_warm_started_head_separates_what_can_be_separated(toy: Toys, toy_batches: Toys) -> None:
     assembly, batches = toy(), toy_batches(40, 40)
 
-    def accuracy() -> float:
+    def evaluate() -> Mapping[str, float]:
         features, labels = collect(assembly, batches(0))
         with torch.no_grad():
-            return float((assembly.layer(features).argmax(dim=1) == labels).float().mean())
+            return {"accuracy": float((assembly.layer(features).argmax(dim=1) == labels).float().mean())}
 
-    before = accuracy()
-    found = warm_start(assembly, batches(0), batches(0), evaluate=accuracy)
-    assert found == accuracy()
+    before = evaluate()
+    found = warm_start(assembly, batches(0), batches(0), evaluate=evaluate, metric="accuracy")
+    assert found == evaluate()
     assert found is not None
-    assert found >= 0.95 > before
+    assert found["accuracy"] >= 0.95 > before["accuracy"]
     assert all(parameter.requires_grad for parameter in assembly.layer.parameters())
 
 
@@ -79,7 +79,7 @@ def test_a_feature_without_variance_does_not_blow_up(toy: Toys, toy_batches: Toy
     assembly, batches = toy(), toy_batches(40)
     with torch.no_grad():
         assembly.trunk.weight[2] = 0.0
-    warm_start(assembly, batches(0), batches(0), evaluate=lambda: 0.5)
+    warm_start(assembly, batches(0), batches(0), evaluate=lambda: {"f1": 0.5}, metric="f1")
     assert float(assembly.layer.weight.detach().abs().max()) < 1e3
     assert math.isfinite(float(assembly.layer.bias.detach().sum()))
 
@@ -88,7 +88,7 @@ def test_a_feature_that_is_next_to_nothing_gets_no_huge_weight(toy: Toys, toy_ba
     assembly, batches = toy(), toy_batches(30)
     with torch.no_grad():
         assembly.trunk.weight[2], assembly.trunk.bias[2] = 1e-32 * assembly.trunk.weight[2], 1e-32
-    warm_start(assembly, batches(0), batches(0), evaluate=lambda: 0.0)
+    warm_start(assembly, batches(0), batches(0), evaluate=lambda: {"f1": 0.0}, metric="f1")
     assert not assembly.layer.weight[:, 2].any()
     assert assembly.layer.weight.any()
 
@@ -99,7 +99,11 @@ def test_a_head_without_a_linear_optimum_is_left_alone(
     assembly, batches = toy(), toy_batches(8)
     monkeypatch.setattr(type(assembly.head), "linear", lambda head, layer: None)
     before = assembly.layer.weight.clone()
-    assert warm_start(assembly, batches(0), batches(0), evaluate=lambda: pytest.fail("nothing to measure")) is None
+
+    def measure() -> Mapping[str, float]:
+        pytest.fail("nothing to measure")
+
+    assert warm_start(assembly, batches(0), batches(0), evaluate=measure, metric="f1") is None
     assert torch.equal(assembly.layer.weight, before)
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -175,11 +175,11 @@ def test_a_warm_start_reads_every_batch_once_however_many_strengths_it_tries(bui
     assembly, passes, answers = build("lora"), [], []
     assembly.trunk.register_forward_pre_hook(lambda *_: passes.append(None))
 
-    def evaluate() -> float:
+    def evaluate() -> Mapping[str, float]:
         answers.append(assembly.eval().answers(batch))
-        return float(len(answers))
+        return {"f1": float(len(answers))}
 
-    warm_start(assembly, [batch], [batch], evaluate=evaluate)
+    warm_start(assembly, [batch], [batch], evaluate=evaluate, metric="f1")
     assert len(answers) == len(STRENGTHS)
     assert answers[0] != answers[-1]
     assert len(passes) == 2  # of the training rows, and of the validation rows

@@ -38,6 +38,8 @@ by `python bench/report.py` from one JSON a measurement under `results/bench/`. 
 - **Tuned by us**: dropout off on all sides, fp32, batches of like lengths where the system can, and the best of three
   learning rates by validation after one pass over a sample; on all rows half of that. The loop by hand is as fast as
   we can write one; that its gradients are adaptune's is a test (`tests/unit/test_side_by_side.py`).
+- **Rows of a batch**: each system's own; where texts are learned in trainings to the end 8, which is trl's default,
+  for all that are tuned, so that the few rows that there is time for make some steps.
 - **Tokens** are real ones, padding not counted. adaptune does not read the last token of a text that is written, since
   nothing is predicted from it, and does not count it.
 - **Rows**: `bench/peers/rows.py`; all systems are given the same passes over them. Where a training read a sample of

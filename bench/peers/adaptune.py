@@ -79,6 +79,8 @@ def recipe_of(order: Order, folder: Path) -> Recipe:
         given.append("train.warm_start=false")
     else:
         given.append(f"train.max_seconds={max(1.0, order.max_seconds)}")
+    if order.batch_rows is not None:
+        given.append(f"train.batch_rows={order.batch_rows}")
     if order.of.kind == "regress":
         given.append(f"train.metric={order.of.metric}")
     return load_recipe(file, given)

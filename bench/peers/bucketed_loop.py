@@ -90,16 +90,16 @@ class Model(nn.Module):
         return [found[index] for index in range(len(rows))]
 
 
-def plan(features: Sequence[Feature], shuffle: random.Random) -> list[list[int]]:
-    """The batches of one epoch, in a random order."""
+def plan(features: Sequence[Feature], shuffle: random.Random, rows: int = ROWS) -> list[list[int]]:
+    """The batches of one epoch, in a random order; `rows`: at most in one."""
     order = list(range(len(features)))
     shuffle.shuffle(order)
     mean = sum(len(feature["input_ids"]) for feature in features) / len(features)
-    window = WINDOW * max(1, min(ROWS, int(TOKENS / mean)))
+    window = WINDOW * max(1, min(rows, int(TOKENS / mean)))
     batches = []
     for start in range(0, len(order), window):
         part = order[start : start + window]
-        pieces = by_length([features[index] for index in part], TOKENS, ROWS)
+        pieces = by_length([features[index] for index in part], TOKENS, rows)
         batches += [[part[index] for index in piece] for piece in pieces]
     shuffle.shuffle(batches)
     return batches
@@ -111,7 +111,8 @@ def train(session: Session, model: Model, reader: Reader, features: list[Feature
     shuffle = random.Random(order.seed)
     learned = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(learned, lr=order.rate or 1e-3, weight_decay=0.01, fused=True)
-    batches, done = plan(features, shuffle), 0
+    rows = order.batch_rows or ROWS
+    batches, done = plan(features, shuffle, rows), 0
     total = max(1, int(len(batches) * order.passes))
     schedule = get_linear_schedule_with_warmup(optimizer, int(0.06 * total) if order.tuned else 0, total)
     every = max(1, len(batches) // order.of.evaluations)
@@ -129,7 +130,7 @@ def train(session: Session, model: Model, reader: Reader, features: list[Feature
             yield ends or done % every == 0
             if ends:
                 return
-        batches = plan(features, shuffle)
+        batches = plan(features, shuffle, rows)
 
 
 def main() -> None:

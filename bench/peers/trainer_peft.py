@@ -58,7 +58,7 @@ def build(order: Order, reader: Reader) -> Any:
 
 def arguments(order: Order, folder: str, rows: int) -> TrainingArguments:
     """Documented: quicktour's; we add grouping by length, a short warm-up and smoothed labels."""
-    size = GUIDE_ROWS if order.peer == GUIDE else ROWS
+    size = GUIDE_ROWS if order.peer == GUIDE else order.batch_rows or ROWS
     steps_per_epoch = -(-rows // size)
     quality = order.measure == "quality"
     every = max(1, steps_per_epoch // order.of.evaluations)

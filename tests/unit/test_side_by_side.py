@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -197,6 +198,15 @@ def test_all_measurements_have_files_of_their_own_and_those_that_are_there_are_s
     assert bench("evidence").carry_out(jobs, tmp_path, minutes=0, models=None) == 0
 
 
+def test_what_takes_longest_is_measured_last(bench: Module, tmp_path: Path) -> None:
+    side = bench("side_by_side")
+    place = side.Place(tmp_path, tmp_path, None, tmp_path, side.Quiet(tmp_path, tmp_path / "first.json"))
+    late = [job.file(Path()).as_posix() for job in side.throughput_jobs(place) if side.takes_long(job)]
+    assert late == ["throughput/e2e-nlg/documented.json"]
+    writers = {"adaptune", "bucketed_loop", "trainer_peft", "trl"}
+    assert {job.peer for job in side.quality_jobs(place) if side.takes_long(job)} == {"setfit", *writers}
+
+
 def test_a_machine_that_has_become_slower_is_not_measured_on(bench: Module, tmp_path: Path) -> None:
     quiet = bench("quiet")
     speeds = iter([100e9, 90e9, 80e9])
@@ -349,6 +359,21 @@ def test_texts_are_scored_by_the_probability_of_their_tokens(bench: Module) -> N
     found = bench("final_scores").scored(task, [row, row], [[-2.0, 3], [-4.0, 1]])
     assert found["test"] == {"token_probability": pytest.approx(math.exp(-6 / 4))}
     assert found["counts"] == [[-2.0, 3.0], [-4.0, 1.0]]
+
+
+def test_texts_are_learned_in_batches_of_as_many_rows_by_all(bench: Module, tmp_path: Path) -> None:
+    order = partial(bench("peers.session").Order, model="some/model", data="", seed=1, started=0.0)
+    tuned, documented = (order("adaptune", "e2e-nlg", setting, "quality") for setting in ("tuned", "documented"))
+    arguments = bench("peers.trainer_peft").arguments
+    assert [arguments(one, str(tmp_path), 80).per_device_train_batch_size for one in (tuned, documented)] == [8, 32]
+    assert arguments(order("trainer_peft", "sst2", "tuned", "quality"), str(tmp_path), 80).max_steps == 3
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"{part}.jsonl").touch()
+    recipes = [bench("peers.adaptune").recipe_of(one, tmp_path) for one in (tuned, documented)]
+    assert [recipe.train.batch_rows for recipe in recipes] == [8, 64]
+    features = [{"input_ids": [1] * length} for length in (5, 6, 7, 8, 9)]
+    pieces = bench("peers.bucketed_loop").plan(features, random.Random(1), 2)
+    assert sorted(len(piece) for piece in pieces) == [1, 2, 2]
 
 
 def test_adaptune_is_measured_in_three_ways(bench: Module, tmp_path: Path) -> None:

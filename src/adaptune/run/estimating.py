@@ -214,7 +214,8 @@ def _summed(kitchen: Kitchen, sizes: _Sizes, found: _Measured, total: int) -> Es
         warm += (found.evaluation + found.optimum) * read + found.evaluation * valid
     steps = total * config.accumulate * sizes.a_batch * found.step
     every = config.evaluate_every or math.ceil(kitchen.batches().per_epoch() / config.accumulate)
-    in_training = found.evaluation * valid * (1 + math.ceil(total / every))
+    # How good a warm-started head is, its fit knows; a cold one is measured before the first step.
+    in_training = found.evaluation * valid * (math.ceil(total / every) + (0 if found.optimum else 1))
     training = min(warm + steps + in_training, config.max_seconds or math.inf)
     last = found.whole * (valid + test)
     # The weights, the best ones, two means of an optimizer, and averages.

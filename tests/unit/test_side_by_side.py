@@ -283,6 +283,7 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
     assert "| without dropout, Trainer tuned | 1.00 |" in page  # the same memory
     assert "| banking77 | tuned | 79.20 | 61 | 61 | 1.00 |" in page
     assert "Geometric mean of the ratios, the best of each task: 1.00." in page
+    assert "Geometric mean of the ratios, adaptune in all layers, pairs read together: 1.00." in page
     assert "| banking77 | tuned | 1 | 1,000 | 50.00 after 20 s | 90.00 | +40.00 |" in page
     assert "adaptune, tuned by us - transformers Trainer + peft: +10.00 points" in page
     for picture in re.findall(r"\]\((.*?)\)", page):

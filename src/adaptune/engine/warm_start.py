@@ -48,7 +48,7 @@ def warm_start(
     features, labels = collect(assembly, train)
     mean, deviation = spread(features)
     loss_of = partial(assembly.head.convex_loss, assembly.layer)
-    best: Mapping[str, float] = {metric: -math.inf}
+    best: Mapping[str, float] | None = None
     lowest, state = math.inf, assembly.layer.state_dict()
     with assembly.remembering():  # every strength is judged on the same rows, and the head alone changes
         valid_features, valid_labels = collect(assembly, valid)
@@ -58,9 +58,9 @@ def warm_start(
                 linear.bias.copy_(bias - linear.weight @ mean)
                 loss = float(loss_of(linear(valid_features), valid_labels))
             scores = evaluate()
-            if scores[metric] <= best[metric] and loss > lowest:
+            if best is not None and scores[metric] <= best[metric] and loss > lowest:
                 break
-            if scores[metric] > best[metric]:
+            if best is None or scores[metric] > best[metric]:
                 best, state = scores, state_of(assembly)
             lowest = min(lowest, loss)
     assembly.layer.load_state_dict(state)

@@ -23,6 +23,8 @@ from technique_table import techniques
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = {"tuned": "tuned by us", "padded": "without dropout alone", "documented": "as documented"}
+WINDOW = 20
+"""Seconds of a window of throughput, where it is not cut."""
 HEAD = """# Training, side by side
 
 adaptune beside other ways to train a LoRA adapter, on one machine, on the same rows. This page and its plots are made
@@ -135,6 +137,8 @@ def shrunk(sessions: Sequence[Run], runs: Sequence[Run], whole: Sequence[Run], t
         "lists, and its texts are scored by the probability of their tokens, not generated; learning rates are tried "
         "for one pass; three seeds are for BANKING77 alone; a training ends after ten minutes.\n"
     )
+    if short := [session for session in sessions if session.get("window_seconds", WINDOW) < WINDOW]:
+        lines.append(f"- Windows shorter than {WINDOW} s: {', '.join(window_of(session) for session in short)}.\n")
     for name, there, planned in counted(sessions, runs, trials):
         if there < planned:
             lines.append(f"- {name}: {there} of {planned} are there.\n")
@@ -147,6 +151,12 @@ def shrunk(sessions: Sequence[Run], runs: Sequence[Run], whole: Sequence[Run], t
     if busy := sum(bool(run["busy"]) for run in everything):
         lines.append(f"- {busy} measurements were made on a machine that may have been busy.\n")
     return "".join(lines)
+
+
+def window_of(session: Run) -> str:
+    """`3 of 10 s on stsb, tuned by us`"""
+    rounds = max(len(peer["tokens_per_second"]) for peer in session["peers"].values())
+    return f"{rounds} of {session['window_seconds']:g} s on {session['task']}, {SHOWN[session['setting']]}"
 
 
 def machine_of(run: Run) -> str:

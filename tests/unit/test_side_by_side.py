@@ -238,6 +238,7 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
             "machine": machine,
             "failed": 0,
             "busy": False,
+            "window_seconds": 10.0,
             "limit": {"operations_per_second": [100e9, 101e9, 99e9], "operations_per_token": 5e6},
             "peers": {
                 "adaptune": {"tokens_per_second": [9000.0, 10000.0, 11000.0], **sizes},
@@ -279,6 +280,7 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
     assert "| not reached by 1 | 61 |" in page
     assert "Cut off by the time limit: transformers Trainer + peft on banking77, tuned by us (seed 1)." in page
     assert "Throughput, by task and setting: 1 of 18 are there." in page
+    assert "Windows shorter than 20 s: 3 of 10 s on banking77, tuned by us." in page
     assert "| without dropout, Trainer tuned | 2.00 |" in page
     assert "| without dropout, Trainer tuned | 1.00 |" in page  # the same memory
     assert "| banking77 | tuned | 79.20 | 61 | 61 | 1.00 |" in page

@@ -137,8 +137,12 @@ def shrunk(sessions: Sequence[Run], runs: Sequence[Run], whole: Sequence[Run], t
         "lists, and its texts are scored by the probability of their tokens, not generated; learning rates are tried "
         "for one pass; three seeds are for BANKING77 alone; a training ends after ten minutes.\n"
     )
-    if short := [session for session in sessions if session.get("window_seconds", WINDOW) < WINDOW]:
-        lines.append(f"- Windows shorter than {WINDOW} s: {', '.join(window_of(session) for session in short)}.\n")
+    short: dict[str, list[str]] = {}
+    for session in sessions:
+        if session.get("window_seconds", WINDOW) < WINDOW:
+            short.setdefault(windows_of(session), []).append(session["task"])
+    for windows, tasks in short.items():
+        lines.append(f"- {windows} of a system, and not 5 of {WINDOW} s: {', '.join(dict.fromkeys(tasks))}.\n")
     for name, there, planned in counted(sessions, runs, trials):
         if there < planned:
             lines.append(f"- {name}: {there} of {planned} are there.\n")
@@ -153,10 +157,10 @@ def shrunk(sessions: Sequence[Run], runs: Sequence[Run], whole: Sequence[Run], t
     return "".join(lines)
 
 
-def window_of(session: Run) -> str:
-    """`3 of 10 s on stsb, tuned by us`"""
+def windows_of(session: Run) -> str:
+    """`3 windows of 10 s`"""
     rounds = max(len(peer["tokens_per_second"]) for peer in session["peers"].values())
-    return f"{rounds} of {session['window_seconds']:g} s on {session['task']}, {SHOWN[session['setting']]}"
+    return f"{rounds} windows of {session['window_seconds']:g} s"
 
 
 def machine_of(run: Run) -> str:

@@ -280,7 +280,7 @@ def test_the_page_shows_medians_shares_seconds_and_what_is_missing(bench: Module
     assert "| not reached by 1 | 61 |" in page
     assert "Cut off by the time limit: transformers Trainer + peft on banking77, tuned by us (seed 1)." in page
     assert "Throughput, by task and setting: 1 of 18 are there." in page
-    assert "Windows shorter than 20 s: 3 of 10 s on banking77, tuned by us." in page
+    assert "- 3 windows of 10 s of a system, and not 5 of 20 s: banking77." in page
     assert "| without dropout, Trainer tuned | 2.00 |" in page
     assert "| without dropout, Trainer tuned | 1.00 |" in page  # the same memory
     assert "| banking77 | tuned | 79.20 | 61 | 61 | 1.00 |" in page

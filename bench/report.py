@@ -137,12 +137,7 @@ def shrunk(sessions: Sequence[Run], runs: Sequence[Run], whole: Sequence[Run], t
         "lists, and its texts are scored by the probability of their tokens, not generated; learning rates are tried "
         "for one pass; three seeds are for BANKING77 alone; a training ends after ten minutes.\n"
     )
-    short: dict[str, list[str]] = {}
-    for session in sessions:
-        if session.get("window_seconds", WINDOW) < WINDOW:
-            short.setdefault(windows_of(session), []).append(session["task"])
-    for windows, tasks in short.items():
-        lines.append(f"- {windows} of a system, and not 5 of {WINDOW} s: {', '.join(dict.fromkeys(tasks))}.\n")
+    lines += short_windows(sessions)
     for name, there, planned in counted(sessions, runs, trials):
         if there < planned:
             lines.append(f"- {name}: {there} of {planned} are there.\n")
@@ -157,10 +152,15 @@ def shrunk(sessions: Sequence[Run], runs: Sequence[Run], whole: Sequence[Run], t
     return "".join(lines)
 
 
-def windows_of(session: Run) -> str:
-    """`3 windows of 10 s`"""
-    rounds = max(len(peer["tokens_per_second"]) for peer in session["peers"].values())
-    return f"{rounds} windows of {session['window_seconds']:g} s"
+def short_windows(sessions: Sequence[Run]) -> Iterator[str]:
+    """What was looked at more briefly than planned."""
+    short: dict[str, list[str]] = {}
+    for session in sessions:
+        if session.get("window_seconds", WINDOW) < WINDOW:
+            rounds = max(len(peer["tokens_per_second"]) for peer in session["peers"].values())
+            short.setdefault(f"{rounds} windows of {session['window_seconds']:g} s", []).append(session["task"])
+    for windows, tasks in short.items():
+        yield f"- {windows} of a system, and not 5 of {WINDOW} s: {', '.join(dict.fromkeys(tasks))}.\n"
 
 
 def machine_of(run: Run) -> str:

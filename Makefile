@@ -87,7 +87,7 @@ bench-throughput: $(VENV)/.report  ## tokens a second beside other systems (ADAP
 	@$(BIN)/python bench/side_by_side.py throughput $(BENCH_OPTIONS)
 	@$(BIN)/python bench/report.py
 
-bench-quality: $(VENV)/.report  ## scores over seconds beside other systems, with the same options
+bench-quality: $(VENV)/.report  ## scores over seconds beside other systems, with the same options and ROWS=most training rows
 	@$(ENVIRONMENTS)
 	@$(BIN)/python bench/side_by_side.py quality $(BENCH_OPTIONS)
 	@$(BIN)/python bench/report.py
@@ -140,7 +140,7 @@ $(VENV)/.core: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 # One environment a system, PyTorch once for all; those that are there are left as they are.
 ENVIRONMENTS = index=$$($(TORCH_INDEX_OPTION)); $(BIN)/python bench/environments.py $${index:+--index "$$index"}
-BENCH_OPTIONS = $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) $(if $(BUSY),--busy)
+BENCH_OPTIONS = $(if $(MODELS),--models $(MODELS)) --budget $(or $(BUDGET),60) $(if $(ROWS),--rows $(ROWS)) $(if $(BUSY),--busy)
 
 $(VENV)/.report: $(VENV)/.core
 	@$(PIP) --editable '.[report]'

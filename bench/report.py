@@ -29,7 +29,7 @@ HEAD = """# Training, side by side
 
 adaptune beside other ways to train a LoRA adapter, on one machine, on the same rows. This page and its plots are made
 by `python bench/report.py` from one JSON a measurement under `results/bench/`. To measure again, on a quiet machine:
-`ADAPTUNE_DATA=FOLDER make bench MODELS=FOLDER BUDGET=minutes` (finished measurements are skipped).
+`ADAPTUNE_DATA=FOLDER make bench MODELS=FOLDER BUDGET=minutes ROWS=1000` (finished measurements are skipped).
 
 - **Systems**: `bench/peers/`, a process each, in environments that `bench/environments/` pins; PyTorch is the same for
   all. LoRA has rank 8 on all matrices of attention, but for SetFit and the naive guide, which train whole encoders.

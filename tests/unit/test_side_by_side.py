@@ -207,6 +207,16 @@ def test_what_takes_longest_is_measured_last(bench: Module, tmp_path: Path) -> N
     assert {job.peer for job in side.quality_jobs(place) if side.takes_long(job)} == {"setfit", *writers}
 
 
+def test_without_the_data_sets_it_says_what_to_set(
+    bench: Module, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["side_by_side.py", "quality"])
+    for value in ("", str(tmp_path / "nowhere")):
+        monkeypatch.setenv("ADAPTUNE_DATA", value)
+        with pytest.raises(SystemExit, match="ADAPTUNE_DATA must name the folder"):
+            bench("side_by_side").main()
+
+
 def test_a_machine_that_has_become_slower_is_not_measured_on(bench: Module, tmp_path: Path) -> None:
     quiet = bench("quiet")
     speeds = iter([100e9, 90e9, 80e9])

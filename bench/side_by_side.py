@@ -345,14 +345,14 @@ def main() -> None:
 
 def place_of(options: argparse.Namespace) -> Place:
     """From the command line and ADAPTUNE_DATA."""
-    data = Path(os.environ.get("ADAPTUNE_DATA", ""))
-    if not os.environ.get("ADAPTUNE_DATA") or not data.is_dir():
-        sys.exit(f"ADAPTUNE_DATA must name the folder of the data sets, {', '.join(TASKS)}; it is {str(data)!r}")
+    data = os.environ.get("ADAPTUNE_DATA", "")
+    if not data or not Path(data).is_dir():
+        sys.exit(f"ADAPTUNE_DATA must name the folder of the data sets, {', '.join(TASKS)}; it is {data!r}")
     quiet = Quiet(python(options.environments / "base"), options.results / "calibration.json")
     short = {"rounds": 1, "window": 1.0, "max_seconds": 60.0, "max_steps": 3} if options.smoke else {}
     return Place(
         options.environments.resolve(),
-        data.resolve(),
+        Path(data).resolve(),
         options.models and options.models.resolve(),
         options.results,
         quiet,

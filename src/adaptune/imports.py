@@ -116,7 +116,7 @@ def _fit(kitchen: Kitchen) -> None:
         kitchen.assembly,
         kitchen.in_order("train"),
         kitchen.in_order("valid"),
-        evaluate=lambda: kitchen.score("valid", kitchen.predict("valid")).values,
+        evaluate=kitchen.watch,
         metric=kitchen.metric,
     )
     if fitted is None:

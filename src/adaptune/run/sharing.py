@@ -13,7 +13,7 @@ from adaptune.core.batch import Encoded
 from adaptune.core.catalogue import section
 from adaptune.core.method import State
 from adaptune.data.tokens import Tokens
-from adaptune.engine.warm_start import Warm
+from adaptune.engine.warm_start import Warm, state_of
 from adaptune.models.assembly import Assembly
 from adaptune.models.below import Below
 from adaptune.prepare import Prepared
@@ -75,8 +75,7 @@ class Pantry:
         key = (*parts, assembly.labels, recipe.seed, _taken(recipe))
         if key not in self._choices:
             choose(assembly, recipe, prepared)
-            layer = {name: tensor.clone() for name, tensor in assembly.layer.state_dict().items()}
-            self._choices[key] = (assembly.approach, layer)
+            self._choices[key] = (assembly.approach, state_of(assembly))
         assembly.approach, layer = self._choices[key]
         assembly.layer.load_state_dict(layer)
 
